@@ -1,0 +1,27 @@
+"""astrokeras: survey catalogs and images in, science-ready columns out.
+
+The names below are loaded when they are first used, so that ``import astrokeras`` stays instant.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Colors": "astrokeras.features.colors",
+    "Magnitudes": "astrokeras.features.colors",
+    "PhotoZ": "astrokeras.tasks.photoz",
+    "Pipeline": "astrokeras.pipeline",
+    "canonical_table": "astrokeras.surveys",
+}
+
+__all__ = ["Colors", "Magnitudes", "PhotoZ", "Pipeline", "canonical_table"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'astrokeras' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,168 @@
+"""What happens when all partitions have arrived: repeated identifiers are found, rows are split, a stage is fitted."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import QTable
+
+from .chunk import concatenate
+from .errors import StoreError, TrainingError
+from .links import Link, load
+from .models.card import read_card
+from .provenance import identity
+from .spec import Split
+from .split import Split as Assigned
+from .split import assign, row_keys
+from .stage import Trainable
+from .store import Store, digest, duplicates, id_hashes, made_once, receipt
+
+
+def find_repeated(store: Store, links: Sequence[Link]) -> tuple[Path, int]:
+    """Keys of object ids that occur more than once: the file that holds them, and how many they are."""
+    directory = store.ids(digest(["ids", [link.digest for link in links]]))
+
+    def make(new: Path) -> dict[str, Any]:
+        repeated = duplicates(link.parts[-1] for link in links)
+        np.save(new / "repeated.npy", repeated)
+        return {"repeated": len(repeated)}
+
+    made = made_once(directory, make)
+    return directory / "repeated.npy", made["repeated"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A stage that was fitted.
+
+    Attributes
+    ----------
+    stage : Trainable
+        It uses the model in the work directory.
+    links : tuple of Link
+        With the split.
+    counts : dict
+        Rows per part of the split, and what was found on the way.
+    """
+
+    stage: Trainable
+    links: tuple[Link, ...]
+    counts: dict[str, int]
+
+
+def train(
+    store: Store,
+    stage: Trainable,
+    links: Sequence[Link],
+    split: Split | None,
+    digest_of: Callable[[str], str],
+    on_epoch: Callable[[str], None],
+) -> Fitted:
+    """Split the rows by object and fit the stage on them, unless that was done before.
+
+    Raises
+    ------
+    TrainingError
+        If the rows cannot give a model, or object ids repeat and no group says which rows are one object.
+    """
+    table = concatenate([load(link, _columns(stage, split, link), final=True) for link in links])
+    part = _assigned(stage, table, split)
+    table["split"] = part.part
+    key = digest(["train", identity(stage, digest_of), [link.digest for link in links], _said(split)])
+    directory = store.model(key)
+
+    def make(new: Path) -> dict[str, Any]:
+        stage.fit(table, new / "model", on_epoch)
+        return {"stage": stage.name}
+
+    made_once(directory, make)
+    model = directory / "model"
+    if stage.save is not None:
+        publish(model, Path(stage.save))
+    moved = _spread(store, key, part, links)
+    names, counts = np.unique(part.part, return_counts=True)
+    found = {str(n) or "unused": int(c) for n, c in zip(names, counts, strict=True)}
+    return Fitted(stage.with_model(model), moved, found | {"repeated": part.repeated, "withheld": part.withheld})
+
+
+def _said(split: Split | None) -> Any:
+    return None if split is None else split.model_dump(mode="json", by_alias=True)
+
+
+def _columns(stage: Trainable, split: Split | None, link: Link) -> list[str]:
+    keys = [name for name in (split.group, split.by) if name] if split else []
+    own = ["split"] if "split" in {f.name for f in link.source.fields()} else []
+    return ["object_id", "flags", *(f.name for f in stage.training_fields()), *keys, *own]
+
+
+def _assigned(stage: Trainable, table: QTable, split: Split | None) -> Assigned:
+    """Split by object: equal photometry is one object, and what the group column says."""
+    split = split or Split()
+    ids = id_hashes(np.asarray(table["object_id"]))
+    repeats = len(ids) - len(np.unique(ids))
+    if repeats and split.group is None:
+        raise TrainingError(
+            f"{repeats} of {len(ids)} object ids repeat an earlier one; name the column that tells objects apart, "
+            "`split: {group: object_id}` if equal ids are one object"
+        )
+    group = {} if split.group is None else {"group": row_keys([np.asarray(table[split.group])])}
+    # Unique ids join nothing; they name the object for the draw.
+    names = {} if repeats else {"object_id": row_keys([ids.view(np.int64)])}
+    inputs = [np.asarray(table[f.name]) for f in stage.reads() if f.name in table.colnames]
+    said = split.by or "split"
+    fixed = np.asarray(table[said]) if said in table.colnames else None
+    return assign({**names, **group, "photometry": row_keys(inputs)}, split.fractions, split.seed, fixed)
+
+
+def _spread(store: Store, key: str, part: Assigned, links: Sequence[Link]) -> tuple[Link, ...]:
+    """Store the split beside the partitions, and let the links know."""
+
+    directory = store.split(key)
+
+    def make(new: Path) -> dict[str, Any]:
+        start = 0
+        for link in links:
+            rows = receipt(link.parts[-1])["rows"]
+            np.save(new / f"{link.number}.npy", part.part[start : start + rows])
+            start += rows
+        return {"rows": start}
+
+    made_once(directory, make)
+    return tuple(
+        replace(link, split=directory / f"{link.number}.npy", digest=digest([link.digest, "split", key]))
+        for link in links
+    )
+
+
+def publish(model: Path, save: Path) -> None:
+    """Copy a model directory to where the user wants it; an older model there is replaced, anything else is refused.
+
+    Raises
+    ------
+    StoreError
+        If something that is no model is in the way, or the place cannot be written.
+    """
+    if save.exists() and not (save / "card.json").exists():
+        raise StoreError(f"{save}: exists and is no model; it is not replaced")
+    if save.exists() and read_card(save) == read_card(model):
+        return
+    try:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=f".{save.name}-", dir=save.parent))
+        shutil.copytree(model, new, dirs_exist_ok=True)
+        new.chmod(0o755)
+        if save.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{save.name}-old-", dir=save.parent))
+            save.rename(old / "model")
+            new.rename(save)
+            shutil.rmtree(old)
+        else:
+            new.rename(save)
+    except OSError as error:
+        raise StoreError(f"{save}: cannot save the model ({error.strerror or error})") from None

@@ -1,0 +1,216 @@
+"""Chunks: astropy tables at the border of a stage. Checks, units and missing values are settled here, once.
+
+Inside: native byte order, plain units as declared, NaN = no data for floats, masks only on integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Column, MaskedColumn, QTable, Table, vstack
+from astropy.utils.masked import Masked
+
+from .errors import ChunkError, did_you_mean
+from .expression import Expression
+from .fields import FACTS, Field, by_name
+from .flags import Flag
+from .units import factor
+
+DTYPES = {"f4": np.float32, "f8": np.float64, "i2": np.int16, "i4": np.int32, "i8": np.int64, "bool": np.bool_}
+
+
+def canonical(table: Any) -> QTable:
+    """Return a shallow QTable of a Table, QTable or pandas frame; SkyCoord columns give ``ra`` and ``dec`` (ICRS, deg).
+
+    Raises
+    ------
+    ChunkError
+        If it is no table.
+    """
+    if hasattr(table, "to_records") and not isinstance(table, Table):
+        table = Table.from_pandas(table)
+    if not isinstance(table, Table):
+        raise ChunkError(f"expected an astropy Table or a pandas DataFrame, got {type(table).__name__}")
+    taken = QTable(table, copy=False)
+    for name in [n for n in taken.colnames if isinstance(taken[n], SkyCoord)]:
+        sky = taken[name].icrs
+        for axis in ("ra", "dec"):
+            if axis not in taken.colnames:
+                taken[axis] = getattr(sky, axis).to(u.deg)
+    return taken
+
+
+def values(column: Any, unit: str, where: str) -> np.ndarray:
+    """Plain native array of a column in ``unit``; masked floats become NaN, other masked values stay masked.
+
+    Raises
+    ------
+    ChunkError
+        If the unit does not convert, or is absent where one is needed.
+    """
+    mask = getattr(column, "mask", None)
+    found = "" if getattr(column, "unit", None) is None else column.unit.to_string()
+    array = column.unmasked if isinstance(column, Masked) else column
+    array = np.asarray(array.value if isinstance(array, u.Quantity) else array)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if unit and not found:
+        raise ChunkError(f"{where} has no unit; astrokeras needs one that converts to {unit!r}")
+    if found != unit and (found or unit):
+        scale = _factor(found, unit, where)
+        # A factor of one must not turn integers into floats.
+        array = array * np.asarray(scale, array.dtype if array.dtype.kind == "f" else float) if scale != 1 else array
+    if mask is None or not np.any(mask):
+        return array
+    if array.dtype.kind == "f":
+        return np.where(mask, np.asarray(np.nan, array.dtype), array)
+    return np.ma.MaskedArray(array, mask)
+
+
+def _factor(found: str, unit: str, where: str) -> float:
+    try:
+        return factor(found, unit)
+    except ChunkError as error:
+        raise ChunkError(f"{where}: {error}") from None
+
+
+def project(table: QTable, fields: Iterable[Field], stage: str) -> QTable:
+    """Take the declared columns, in declared units and types; optional ones may be absent.
+
+    Raises
+    ------
+    ChunkError
+        If one is missing or does not fit.
+    """
+    out = QTable()
+    for field in fields:
+        if field.name not in table.colnames:
+            if field.optional:
+                continue
+            near = did_you_mean(field.name, table.colnames)
+            raise ChunkError(f"{stage} reads {field.name!r}, which the table does not have{near}")
+        array = typed(values(table[field.name], field.unit, f"{stage}: column {field.name!r}"), field, stage)
+        column = as_column(array, field)
+        # What a flux is was settled where it was written; a reader does not restate it.
+        column.info.meta |= facts_of(table[field.name])
+        out[field.name] = column
+    if not out.colnames:
+        # A table without columns has no length; keep it.
+        out["object_id"] = np.arange(len(table))
+    return out
+
+
+def typed(array: np.ndarray, field: Field, stage: str) -> np.ndarray:
+    """Cast to the declared type; check the cell shape (``-1`` = any length).
+
+    Raises
+    ------
+    ChunkError
+        If the type cannot hold the values, or the shape differs.
+    """
+    where = f"{stage}: column {field.name!r}"
+    cell = array.shape[1:]
+    if len(cell) != len(field.shape) or any(a != b for a, b in zip(cell, field.shape, strict=True) if b >= 0):
+        raise ChunkError(f"{where} has cells of shape {cell}, needs {field.shape}")
+    if field.kind in ("str", "id"):
+        if array.dtype.kind in "iu" and field.kind == "id":
+            return array.astype(np.int64)
+        if array.dtype.kind in "SUOT":
+            return array.astype(str)
+        raise ChunkError(
+            f"{where} has type {array.dtype}, needs {'text or integers' if field.kind == 'id' else 'text'}"
+        )
+    target = np.dtype(DTYPES[field.kind])
+    if array.dtype.kind not in "fiub" or (target.kind != "f" and array.dtype.kind == "f"):
+        raise ChunkError(f"{where} has type {array.dtype}, needs {target}")
+    return array.astype(target, copy=False)
+
+
+def as_column(array: np.ndarray, field: Field) -> Any:
+    """Column of a QTable with the facts of its Field."""
+    meta = field.meta | field.facts
+    if field.unit:
+        column: Any = u.Quantity(array, field.unit, copy=False)
+    elif isinstance(array, np.ma.MaskedArray):
+        return MaskedColumn(array, description=field.description or None, meta=meta, copy=False)
+    else:
+        return Column(array, description=field.description or None, meta=meta, copy=False)
+    column.info.description = field.description or None
+    column.info.meta = meta
+    return column
+
+
+def facts_of(column: Any) -> dict[str, str]:
+    """Filter, photometry and extinction state that a column carries in its ``info.meta``."""
+    meta = column.info.meta or {}
+    return {fact: meta[fact] for fact in FACTS if fact in meta}
+
+
+def append(table: Any, result: Mapping[str, Any], fields: Iterable[Field], stage: str) -> Any:
+    """Return a copy of ``table`` (same class, data shared) with the columns of a stage appended.
+
+    Raises
+    ------
+    ChunkError
+        If the stage delivered other columns, lengths, shapes or types than it declared.
+    """
+    declared = by_name(fields)
+    if set(result) != set(declared):
+        raise ChunkError(f"{stage} declared {sorted(declared)} and delivered {sorted(result)}")
+    frame = not isinstance(table, Table)
+    out = table.copy() if frame else table.copy(copy_data=False)
+    for name, field in declared.items():
+        array = typed(
+            np.ma.asanyarray(result[name]) if np.ma.isMA(result[name]) else np.asarray(result[name]), field, stage
+        )
+        if len(array) != len(table):
+            raise ChunkError(f"{stage}: column {name!r} has {len(array)} rows for {len(table)} objects")
+        if name == "flags" and "flags" in (out.columns if frame else out.colnames):
+            array = array | np.asarray(out["flags"]).astype(np.int32)
+        out[name] = (list(array) if array.ndim > 1 else array) if frame else as_column(array, field)
+    return out
+
+
+def evaluate(text: str, table: QTable) -> np.ndarray:
+    """Rows for which a ``where`` expression holds; a comparison with NaN or a masked value does not."""
+    expression = Expression.parse(text)
+    return expression.select({n: _bare(table[n]) for n in expression.names & set(table.colnames)}, len(table))
+
+
+def _bare(column: Any) -> np.ndarray:
+    return values(column, getattr(column, "unit", None).to_string() if getattr(column, "unit", None) else "", "where")
+
+
+def scatter(part: Mapping[str, Any], chosen: np.ndarray, fields: Iterable[Field], flag: Flag) -> dict[str, Any]:
+    """Spread results of the chosen rows over all rows; the others are missing and, if flags are written, flagged."""
+    out: dict[str, Any] = {}
+    for name, field in by_name(fields).items():
+        got = part[name] if np.ma.isMA(part[name]) else np.asarray(part[name])
+        full = missing(field, len(chosen), got.dtype)
+        full[chosen] = got
+        if name == "flags":
+            full = np.where(chosen, np.asarray(full), np.int32(flag))
+        out[name] = full
+    return out
+
+
+def missing(field: Field, n: int, dtype: np.dtype | None = None) -> np.ndarray:
+    """``n`` missing values: NaN, the empty text, or a masked integer; flags are 0."""
+    shape = (n, *field.shape)
+    if field.kind in ("f4", "f8"):
+        return np.full(shape, np.nan, DTYPES[field.kind])
+    if field.kind in ("str", "id"):
+        return np.full(shape, "", dtype if dtype is not None and dtype.kind == "U" else "U1")
+    if field.name == "flags":
+        return np.zeros(shape, np.int32)
+    return np.ma.masked_all(shape, DTYPES[field.kind])
+
+
+def concatenate(chunks: list[QTable]) -> QTable:
+    """Stack chunks of equal columns."""
+    filled = [chunk for chunk in chunks if len(chunk)] or chunks[:1]
+    return filled[0] if len(filled) == 1 else vstack(filled, metadata_conflicts="silent")

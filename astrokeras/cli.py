@@ -1,0 +1,97 @@
+"""The command ``astrokeras``. Imports what a command needs only when it runs, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from .errors import AstrokerasError, SpecError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0 done, 1 failed, 2 the command or pipeline file is wrong."""
+    options = _parser().parse_args(arguments)
+    # TensorFlow greets with a page of hints on standard error, which hides ours.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from . import commands
+
+    try:
+        return getattr(commands, options.command.replace("-", "_"))(options) or 0
+    except SpecError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except AstrokerasError as error:
+        print(f"astrokeras: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has gone (``| head``): nothing left to say.
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        print("astrokeras: interrupted; finished parts are kept, run again to go on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="astrokeras", description="Survey images and catalogs in, science-ready columns out.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"astrokeras {version('astrokeras')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    for name, text in (
+        ("check", "find all mistakes of a pipeline file; opens nothing but the file and model cards"),
+        ("plan", "show what a run would do: partitions, columns, sizes, what is done"),
+        ("run", "run a pipeline; what was done before is not done again"),
+        ("status", "show what of a pipeline is done, and its last run"),
+    ):
+        _pipeline_options(command(name, text), name)
+    _listing(command("stages", "list sources, stages and outputs, or show the parameters of one"))
+    models = command("models", "list the models found, show a card, or replay golden rows").add_subparsers(
+        dest="action", required=True, metavar="list|show|verify"
+    )
+    models.add_parser("list", help="models that are found by name")
+    for name, text in (("show", "print the card of a model"), ("verify", "replay the golden rows of a model")):
+        models.add_parser(name, help=text).add_argument("model", help="directory, or name@version")
+    catalogs = command("catalogs", "list the survey maps, or show one").add_subparsers(
+        dest="action", required=True, metavar="list|show"
+    )
+    catalogs.add_parser("list", help="survey maps that ship with astrokeras")
+    catalogs.add_parser("show", help="print a survey map").add_argument("survey", help="name, or path of a map")
+    command("json-schema", "print the JSON schema of pipeline files, for completion in editors")
+    return parser
+
+
+def _pipeline_options(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument("pipeline", help="pipeline file (YAML)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="ADDRESS=VALUE", dest="sets",
+        help="change a value, for example stages.photoz.batch=512; may be repeated",
+    )  # fmt: skip
+    if name == "check":
+        return
+    parser.add_argument("--work", default=".astrokeras", help="work directory (default: %(default)s)")
+    parser.add_argument(
+        "--field", action="append", default=[], dest="only", help="run this field only; may be repeated"
+    )
+    if name in ("run", "plan"):
+        parser.add_argument("--from", dest="start", metavar="STAGE", help="do this stage and what follows again")
+        parser.add_argument("--to", dest="stop", metavar="STAGE", help="stop after this stage; write no outputs")
+    if name == "run":
+        parser.add_argument("--site", help="site file: executor, workers, threads; cannot change results")
+        parser.add_argument("--keep-going", action="store_true", help="go on with other partitions when one fails")
+        parser.add_argument("--quiet", action="store_true", help="show errors only")
+
+
+def _listing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="show the parameters of this one")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Products: files that come out of a pipeline."""

@@ -1,0 +1,59 @@
+"""Facts that travel with a product: provenance as named texts, and what a column's meta data say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..fields import Field
+
+
+def flatten(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Provenance as pairs of name and text, in its order.
+
+    A mapping gives one pair per item (``models.photoz``), a list of mappings one per item, named by its ``id`` or
+    ``name`` (``stages.photoz``); deeper values are JSON. None is left out.
+    """
+    pairs: list[tuple[str, str]] = []
+    for key, value in provenance.items():
+        if isinstance(value, Mapping):
+            pairs += [(f"{key}.{name}", _text(item)) for name, item in value.items() if item is not None]
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            pairs += [(f"{key}.{_label(item, i)}", _text(item)) for i, item in enumerate(value)]
+        elif isinstance(value, list | tuple):
+            pairs.append((key, ", ".join(_text(item) for item in value)))
+        elif value is not None:
+            pairs.append((key, _text(value)))
+    return pairs
+
+
+def _label(item: Any, index: int) -> str:
+    if isinstance(item, Mapping):
+        return str(item.get("id") or item.get("name") or index)
+    return str(index)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def column_facts(field: Field) -> dict[str, str | float]:
+    """What is known of a column beyond name, unit and UCD: filter, photometry, dereddened, and its ``meta``."""
+    stated = {"filter": field.filter, "photometry": field.photometry, "dereddened": field.dereddened}
+    return {name: value for name, value in stated.items() if value is not None} | dict(field.meta)
+
+
+def by_facts(fields: Iterable[Field]) -> list[tuple[dict[str, str | float], list[Field]]]:
+    """Fields that share the same facts, grouped; those without are left out."""
+    groups: list[tuple[dict[str, str | float], list[Field]]] = []
+    for field in fields:
+        facts = column_facts(field)
+        if not facts:
+            continue
+        same = [members for known, members in groups if known == facts]
+        if same:
+            same[0].append(field)
+        else:
+            groups.append((facts, [field]))
+    return groups

@@ -1,0 +1,1 @@
+"""Features: columns computed from photometry and stamps."""

@@ -1,0 +1,39 @@
+"""The one registry of per-object flags: bits of the int32 column ``flags``."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+
+class Flag(IntFlag):
+    """What can be wrong with an object; a good one has 0. Bits never change their meaning."""
+
+    MISSING_BAND = 1
+    BAD_PHOTOMETRY = 2
+    BAD_POSITION = 4
+    DUPLICATE_ID = 8
+    NO_DATA = 16
+    PHOTOMETRY_MISMATCH = 32
+    NOT_SELECTED = 64
+    OUT_OF_DOMAIN = 128
+    BAD_TARGET = 256
+    EDGE_STAMP = 512
+
+
+DESCRIPTIONS: dict[Flag, str] = {
+    Flag.MISSING_BAND: "at least one band has no measurement",
+    Flag.BAD_PHOTOMETRY: "a flux or its error was not finite or not positive where it must be; taken as missing",
+    Flag.BAD_POSITION: "right ascension or declination is missing or out of range",
+    Flag.DUPLICATE_ID: "object_id occurs more than once in the catalog",
+    Flag.NO_DATA: "no usable input at all; model columns are missing",
+    Flag.PHOTOMETRY_MISMATCH: "filter or photometry differs from the model's and was overridden",
+    Flag.NOT_SELECTED: "left out by the `where` of a stage; its columns are missing",
+    Flag.OUT_OF_DOMAIN: "outside the domain in which the model was trained",
+    Flag.BAD_TARGET: "the training target is missing or outside the model's range",
+    Flag.EDGE_STAMP: "the stamp reaches beyond the image; pixels there are NaN",
+}
+
+
+def describe(value: int) -> tuple[str, ...]:
+    """Names of the flags set in ``value``, lowest bit first."""
+    return tuple(flag.name for flag in Flag if value & flag)

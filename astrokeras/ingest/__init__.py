@@ -1,0 +1,1 @@
+"""Ingest: sources that read survey files."""

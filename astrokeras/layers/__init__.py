@@ -1,0 +1,16 @@
+"""Keras layers and losses of astrokeras; importing this package registers them for loading."""
+
+from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, Temperature
+from .photometry import AsinhMagnitudes, BandDropout, Colors, MaskedNormalization
+
+__all__ = [
+    "AsinhMagnitudes",
+    "BandDropout",
+    "Colors",
+    "Density",
+    "DensityLoss",
+    "LogDensity",
+    "MaskedNormalization",
+    "MixtureLogits",
+    "Temperature",
+]

@@ -1,0 +1,126 @@
+"""Links: where the rows of a partition are, from the source through all parts made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from astropy.table import QTable
+
+from .chunk import append, as_column
+from .errors import StoreError
+from .fields import FLAGS, Field
+from .flags import Flag
+from .stage import Partition, Source
+from .store import id_hashes, read_part, receipt
+
+TEXT = Field(name="text", kind="str")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A partition on its way.
+
+    Attributes
+    ----------
+    source : Source
+        Where it came from.
+    partition : Partition
+        Which rows.
+    field : str or None
+        Field of the fan-out.
+    number : int
+        Place in the order of all partitions of the run.
+    digest : str
+        Digest of the latest part (or of the source's rows).
+    parts : tuple of Path
+        Parts made so far, latest last.
+    split : Path or None
+        Array with the part of the split of each row.
+    repeated : Path or None
+        Array of the keys of object ids that occur more than once in the run.
+    """
+
+    source: Source
+    partition: Partition
+    field: str | None
+    number: int
+    digest: str
+    parts: tuple[Path, ...] = ()
+    split: Path | None = None
+    repeated: Path | None = None
+
+    def with_part(self, part: Path, digest: str) -> Link:
+        """Link that goes on from a new part."""
+        return replace(self, parts=(*self.parts, part), digest=digest)
+
+    def name(self) -> str:
+        """Name for people."""
+        return f"{self.field}/{self.partition.key}" if self.field else self.partition.key
+
+
+def load(link: Link, columns: Iterable[str], final: bool = False) -> QTable:
+    """Read columns of a partition, each from the latest part that has it, else from the source.
+
+    Parameters
+    ----------
+    columns : iterable of str
+        What to read; ``field`` and ``split`` come from the link.
+    final : bool
+        Set the flag DUPLICATE_ID (it is known only when all identifiers were seen).
+
+    Raises
+    ------
+    StoreError
+        If source and parts disagree on the number of rows.
+    """
+    wanted = list(dict.fromkeys(columns))
+    stored = [n for n in wanted if n not in ("field", "split") or (n == "split" and link.split is None)]
+    marks = final and "flags" in stored and link.repeated is not None
+    out = _gather(link, [*stored, "object_id"] if marks and "object_id" not in stored else stored)
+    for name, value in (("field", link.field), ("split", link.split)):
+        if name in wanted and value is not None:
+            texts = np.load(value) if isinstance(value, Path) else np.full(_rows(link, out), value)
+            out[name] = as_column(texts, TEXT)
+    if marks:
+        repeated = np.isin(id_hashes(np.asarray(out["object_id"])), np.load(link.repeated))
+        bits = np.where(repeated, np.int32(Flag.DUPLICATE_ID), np.int32(0)).astype(np.int32)
+        out = append(out, {"flags": bits}, [FLAGS], "identity")
+    return out[wanted]
+
+
+def _rows(link: Link, out: QTable) -> int:
+    return receipt(link.parts[-1])["rows"] if link.parts else len(out)
+
+
+def _gather(link: Link, columns: list[str]) -> QTable:
+    out, left = QTable(), list(columns)
+    for part in reversed(link.parts):
+        have = {f["name"] for f in receipt(part)["fields"]}
+        found = [n for n in left if n in have]
+        if found:
+            _join(out, read_part(part, found), link)
+            left = [n for n in left if n not in have]
+    if left:
+        _join(out, read_source(link, left), link)
+    return out
+
+
+def read_source(link: Link, columns: Iterable[str]) -> QTable:
+    """Read columns from the source; ``flags`` are zero where the source has none."""
+    names = list(columns)
+    known = {f.name for f in link.source.fields()}
+    chunk = link.source.read(link.partition, [n for n in names if n in known])
+    if "flags" in names and "flags" not in known:
+        chunk["flags"] = as_column(np.zeros(len(chunk), np.int32), FLAGS)
+    return chunk
+
+
+def _join(out: QTable, more: QTable, link: Link) -> None:
+    if out.colnames and len(out) != len(more):
+        raise StoreError(f"partition {link.name()}: its source has changed since the stored parts were made")
+    for name in more.colnames:
+        out[name] = more[name]
+    out.meta.update(more.meta)

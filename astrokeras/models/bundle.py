@@ -1,0 +1,258 @@
+"""A saved model: the directory with ``model.keras``, ``card.json`` and ``golden.npz``.
+
+Saving is atomic, loading is safe: the card is read, the archive inspected and its digest compared before Keras opens it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import ModelError
+from .card import CARD, Card, created, read_card, write_card
+from .inspect import inspect
+
+if TYPE_CHECKING:
+    import keras
+
+MODEL, GOLDEN = "model.keras", "golden.npz"
+GOLDEN_ROWS = 16
+RTOL = 1e-5
+#: Golden rows are few; anything larger is something else.
+MAX_GOLDEN_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded model.
+
+    Attributes
+    ----------
+    directory : Path
+        Where it lies.
+    model : keras.Model
+        Uncompiled.
+    card : Card
+        Its card; ``card.digest`` is the digest of the model.
+    """
+
+    directory: Path
+    model: keras.Model
+    card: Card
+
+
+@dataclass(frozen=True)
+class Report:
+    """What replaying the golden rows gave.
+
+    Attributes
+    ----------
+    directory : Path
+        Of the model.
+    card : Card
+        Of the model.
+    rows : int
+        Golden rows.
+    max_difference : float
+        Largest difference of any output, relative to the largest absolute value of that output.
+    ok : bool
+        Whether all outputs agree within rtol 1e-5.
+    """
+
+    directory: Path
+    card: Card
+    rows: int
+    max_difference: float
+    ok: bool
+
+
+def save(
+    directory: str | Path,
+    model: keras.Model,
+    card: Card,
+    golden_inputs: Mapping[str, np.ndarray],
+    overwrite: bool = False,
+) -> Bundle:
+    """Save a model with its card and golden rows.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Made, its parents too.
+    model : keras.Model
+        Saved without optimizer and loss.
+    card : Card
+        ``digest`` and, if empty, ``created`` are filled in.
+    golden_inputs : mapping of numpy.ndarray
+        Inputs from `astrokeras.models.tensors.encode`; the first 16 rows are used.
+    overwrite : bool
+        Replace another model that lies there.
+
+    Raises
+    ------
+    ModelError
+        If another model lies there, the model does not fit its card, or nothing can be written.
+    UnsafeModelError
+        If the model could not be loaded again, say because of a Lambda layer.
+    """
+    directory = Path(directory)
+    _fits(model, card, str(directory))
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    except OSError as error:
+        raise ModelError(f"{directory}: cannot be written ({error.strerror})") from None
+    try:
+        _uncompiled(model).save(new / MODEL)
+        card = card.model_copy(update={"digest": inspect(new / MODEL).digest, "created": card.created or created()})
+        write_card(card, new / CARD)
+        _write_golden(model, card, golden_inputs, new / GOLDEN)
+        new.chmod(0o755)
+        _settle(new, directory, card, overwrite)
+    except OSError as error:
+        raise ModelError(f"{directory}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return Bundle(directory, model, card)
+
+
+def _settle(new: Path, directory: Path, card: Card, overwrite: bool) -> None:
+    """Rename onto the target; an old model is moved away first and removed last."""
+    old = new.with_name(f"{new.name}.old")
+    if directory.exists():
+        if not overwrite and any(directory.iterdir()):
+            _same(directory, card)
+        directory.rename(old)
+    new.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _same(directory: Path, card: Card) -> None:
+    """Raise unless the model that lies there has the digest of this one."""
+    there = read_card(directory)
+    if there.digest != card.digest:
+        raise ModelError(
+            f"{directory}: holds another model, {there.name} {there.version} ({there.digest[:12]}); "
+            f"save elsewhere, or replace it with overwrite=True"
+        )
+
+
+def load(directory: str | Path) -> Bundle:
+    """Load a model, safely.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or damaged, its digest is not that of its card, or it does not fit the card.
+    UnsafeModelError
+        If the archive holds something not allowed.
+    """
+    directory = Path(directory)
+    path = directory / MODEL if directory.is_dir() else directory
+    card = read_card(directory if directory.is_dir() else directory.parent)
+    found = inspect(path).digest
+    if found != card.digest:
+        raise ModelError(
+            f"{path}: has the digest {found[:12]}, its card says {card.digest[:12] or 'none'}; not the model described"
+        )
+    import keras
+
+    from .. import layers  # noqa: F401  registers the layers of astrokeras
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ModelError(f"{path}: Keras cannot load it ({str(error).splitlines()[0]})") from error
+    _fits(model, card, str(path))
+    return Bundle(directory, model, card)
+
+
+def model_digest(model: keras.Model) -> str:
+    """Digest of the architecture and the weights, as in the card of a saved model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL
+        _uncompiled(model).save(path)
+        return inspect(path).digest
+
+
+def verify(directory: str | Path) -> Report:
+    """Load a model and replay its golden rows.
+
+    Raises
+    ------
+    ModelError
+        As `load`; and if the golden rows are missing or damaged.
+    """
+    bundle = load(directory)
+    inputs, expected = _read_golden(bundle.directory / GOLDEN, bundle.card)
+    outputs = _run(bundle.model, inputs, bundle.card)
+    rows = len(next(iter(inputs.values())))
+    worst, ok = 0.0, True
+    for name, wanted in expected.items():
+        scale = np.max(np.abs(wanted), initial=np.finfo(np.float32).tiny)
+        worst = max(worst, float(np.max(np.abs(outputs[name] - wanted), initial=0.0) / scale))
+        ok = ok and np.allclose(outputs[name], wanted, rtol=RTOL, atol=RTOL * scale)
+    return Report(bundle.directory, bundle.card, rows, worst, bool(ok))
+
+
+def _uncompiled(model: keras.Model) -> keras.Model:
+    """The same layers without optimizer, loss and metrics."""
+    import keras
+
+    return keras.Model(model.input, model.output, name=model.name) if model.compiled else model
+
+
+def _run(model: keras.Model, inputs: Mapping[str, np.ndarray], card: Card) -> dict[str, np.ndarray]:
+    import keras
+
+    return {
+        k: keras.ops.convert_to_numpy(v) for k, v in named_outputs(model(dict(inputs), training=False), card).items()
+    }
+
+
+def named_outputs(outputs: object, card: Card) -> dict[str, object]:
+    """Outputs of a graph by name; a graph with a single output may give it bare."""
+    return dict(outputs) if isinstance(outputs, Mapping) else {card.outputs[0].name: outputs}
+
+
+def _fits(model: keras.Model, card: Card, where: str) -> None:
+    """Check names and widths of the graph's inputs and outputs against the card."""
+    taken = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
+    wanted = {name: (width,) for name, width in card.tensors.items()}
+    if taken != wanted:
+        raise ModelError(f"{where}: the graph takes {taken}, its card says {wanted}")
+    given = {name: tuple(tensor.shape[1:]) for name, tensor in named_outputs(model.output, card).items()}
+    promised = {field.name: field.shape for field in card.outputs}
+    if given != promised:
+        raise ModelError(f"{where}: the graph gives {given}, its card says {promised}")
+
+
+def _write_golden(model: keras.Model, card: Card, golden_inputs: Mapping[str, np.ndarray], path: Path) -> None:
+    lacking = sorted(set(card.tensors) - set(golden_inputs))
+    if lacking:
+        raise ModelError(f"golden rows lack the inputs {', '.join(lacking)}")
+    inputs = {name: np.asarray(golden_inputs[name][:GOLDEN_ROWS], np.float32) for name in card.tensors}
+    if not len(inputs["flux"]):
+        raise ModelError("golden rows: at least one row is needed")
+    outputs = _run(model, inputs, card)
+    arrays = {f"input_{k}": v for k, v in inputs.items()} | {f"output_{k}": v for k, v in outputs.items()}
+    np.savez(path, **arrays)
+
+
+def _read_golden(path: Path, card: Card) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    try:
+        if path.stat().st_size > MAX_GOLDEN_BYTES:
+            raise ModelError(f"{path}: has {path.stat().st_size} bytes; golden rows need less than {MAX_GOLDEN_BYTES}")
+        with np.load(path, allow_pickle=False, max_header_size=1000) as stored:
+            inputs = {name: stored[f"input_{name}"] for name in card.tensors}
+            return inputs, {field.name: stored[f"output_{field.name}"] for field in card.outputs}
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; the golden rows are missing") from None
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise ModelError(f"{path}: damaged golden rows ({error})") from None

@@ -1,0 +1,312 @@
+"""The border between a chunk and a graph: `encode` before, `decode` behind. Nothing else happens outside the graph.
+
+Training and inference use the same `encode`, so that a model sees the same numbers in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..densities import pdf_summary
+from ..errors import ModelError, did_you_mean
+from ..fields import FACTS, FLAGS, Field, by_name
+from ..flags import Flag
+from .card import Card
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+#: Facts whose mismatch a pipeline may override.
+OVERRIDES = FACTS
+
+
+def match(card: Card, fields: Iterable[Field], override: Iterable[str] = ()) -> tuple[str, ...]:
+    """Compare what a model takes with what a source offers, before any data is read.
+
+    Parameters
+    ----------
+    card : Card
+        Of the model.
+    fields : iterable of Field
+        Columns available to the stage.
+    override : iterable of str
+        Facts whose mismatch is accepted, out of `OVERRIDES`; the objects are flagged then.
+
+    Returns
+    -------
+    tuple of str
+        Notes: mismatches overridden, bands that are masked, facts that the source does not state.
+
+    Raises
+    ------
+    ModelError
+        If a band or an extra input is missing that the card does not allow to be missing, or a fact differs; names all.
+    """
+    known = by_name(fields)
+    lacking = _lacking(card, known)
+    notes = [f"band {band!r} is not in the data and is masked" for band in lacking]
+    present = [band for band in card.bands if band not in lacking]
+    notes += _differences(card, {band: known[f"flux_{band}"].facts for band in present}, override)
+    stated = by_name(card.inputs)
+    for fact in FACTS:
+        silent = [b for b in present if fact in stated[f"flux_{b}"].facts and fact not in known[f"flux_{b}"].facts]
+        if silent:
+            notes.append(f"the data do not state {fact} of {_names(silent)}; not compared with the model's")
+    return tuple(notes)
+
+
+def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Turn a chunk into the inputs of a graph.
+
+    A flux that is NaN is missing; one that is infinite, or whose error is not finite or not positive, is taken as
+    missing and flagged. A missing flux and its error become 0, and ``observed`` 0.
+
+    Parameters
+    ----------
+    chunk : QTable
+        Columns named in ``card.inputs``, in any unit that converts.
+    card : Card
+        Of the model.
+    override : iterable of str
+        See `match`; compared are the facts in ``column.info.meta``, where a column has any.
+
+    Returns
+    -------
+    tensors : dict of numpy.ndarray
+        float32 ``flux`` and ``flux_err`` (nJy) and ``observed`` (1 or 0), each ``(rows, bands)``; with extra inputs
+        ``extra`` ``(rows, extras)``.
+    flags : numpy.ndarray
+        int32 ``(rows,)``: MISSING_BAND, BAD_PHOTOMETRY, OUT_OF_DOMAIN, PHOTOMETRY_MISMATCH; and NO_DATA where the card
+        allows no result: too few bands, a band missing that may not miss, an extra input not finite. The inputs of such
+        a row are all 0.
+
+    Raises
+    ------
+    ModelError
+        As `match`.
+    ChunkError
+        If a column has no unit, or one that does not convert.
+    """
+    from ..chunk import facts_of
+
+    lacking = _lacking(card, chunk.colnames)
+    absent = {f"{kind}_{band}" for kind in ("flux", "flux_err") for band in lacking}
+    facts = {band: facts_of(chunk[f"flux_{band}"]) for band in card.bands if band not in lacking}
+    mismatch = bool(_differences(card, facts, override))
+    arrays = {f.name: _column(chunk, f, f.name in absent) for f in card.inputs}
+    raw, error = (np.stack([arrays[f"{kind}_{b}"] for b in card.bands], axis=1) for kind in ("flux", "flux_err"))
+    bad = np.isinf(raw) | (np.isfinite(raw) & ~(np.isfinite(error) & (error > 0)))
+    observed = np.isfinite(raw) & ~bad
+    extra = np.stack([arrays[n] for n in card.extras], axis=1) if card.extras else np.zeros((len(raw), 0), np.float32)
+    fixed = np.array([band not in card.may_miss for band in card.bands])
+    usable = (observed.sum(axis=1) >= card.min_bands) & observed[:, fixed].all(axis=1) & np.isfinite(extra).all(axis=1)
+
+    flags = np.zeros(len(raw), np.int32)
+    flags[~observed.all(axis=1)] |= Flag.MISSING_BAND
+    flags[bad.any(axis=1)] |= Flag.BAD_PHOTOMETRY
+    flags[~usable] |= Flag.NO_DATA
+    flags[_outside(card, arrays, observed)] |= Flag.OUT_OF_DOMAIN
+    if mismatch:
+        flags |= np.int32(Flag.PHOTOMETRY_MISMATCH)
+    keep = observed & usable[:, None]
+    tensors = {
+        "flux": np.where(keep, raw, 0),
+        "flux_err": np.where(keep, error, 0),
+        "observed": keep.astype(np.float32),
+    }
+    if card.extras:
+        tensors["extra"] = np.where(usable[:, None], extra, 0)
+    return tensors, flags
+
+
+def domain(tensors: Mapping[str, np.ndarray], card: Card, tail: float = 1e-3) -> dict[str, tuple[float, float]]:
+    """Ranges for ``card.domain``: what all but the fraction ``tail`` at either end of the training rows cover.
+
+    Parameters
+    ----------
+    tensors : mapping of numpy.ndarray
+        From `encode`, training rows only.
+    card : Card
+        Of the model.
+    tail : float
+        Fraction of the observed values left out at either end.
+    """
+    ranges = {}
+    for index, band in enumerate(card.bands):
+        values = tensors["flux"][tensors["observed"][:, index] > 0, index]
+        if len(values):
+            ranges[f"flux_{band}"] = tuple(float(q) for q in np.quantile(values, (tail, 1 - tail)))
+    for index, name in enumerate(card.extras):
+        ranges[name] = tuple(float(q) for q in np.quantile(tensors["extra"][:, index], (tail, 1 - tail)))
+    return ranges
+
+
+def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Field, ...]:
+    """Fields of what `decode` gives.
+
+    Parameters
+    ----------
+    card : Card
+        Of the model.
+    columns : iterable of str, optional
+        Which of them; by default all.
+
+    Raises
+    ------
+    ModelError
+        If the model gives no such column.
+    """
+    z = "src.redshift.phot"
+    grid = {"z_min": card.grid.z_min, "z_max": card.grid.z_max}
+    known = (
+        Field(name="z_phot", description="Photometric redshift: median of the PDF", ucd=z),
+        Field(name="z_mode", description="Photometric redshift: highest node of the PDF", ucd=z),
+        Field(name="z_lo", description="16 % quantile of the redshift PDF", ucd=f"{z};stat.min"),
+        Field(name="z_hi", description="84 % quantile of the redshift PDF", ucd=f"{z};stat.max"),
+        Field(
+            name="z_pdf",
+            shape=(card.grid.n,),
+            description="Redshift probability density on the uniform grid from z_min to z_max",
+            ucd=f"stat.probability;{z}",
+            meta=grid,
+        ),
+    )
+    if columns is None:
+        return known
+    named = by_name(known)
+    for name in (columns := tuple(columns)):
+        if name not in named:
+            raise ModelError(f"model {card.name} gives no column {name!r}{did_you_mean(name, named)}")
+    return tuple(named[name] for name in columns)
+
+
+def decode(
+    outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Turn the outputs of a graph into columns.
+
+    Parameters
+    ----------
+    outputs : mapping of numpy.ndarray
+        ``z_pdf`` ``(rows, grid)``: density at the nodes of ``card.grid``.
+    card : Card
+        Of the model.
+    columns : iterable of str, optional
+        Which of the columns in `output_fields`; by default all.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+        float32, one entry per column.
+    """
+    names = [f.name for f in output_fields(card, columns)]
+    pdf = outputs["z_pdf"]
+    found = {"z_pdf": pdf}
+    if names != ["z_pdf"]:
+        summary = pdf_summary(pdf, card.grid.nodes())
+        found |= {
+            "z_phot": summary["median"],
+            "z_mode": summary["mode"],
+            "z_lo": summary["q16"],
+            "z_hi": summary["q84"],
+        }
+    return {name: np.asarray(found[name], np.float32) for name in names}
+
+
+def blank(columns: Mapping[str, np.ndarray], flags: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns with NaN in the rows whose flags hold NO_DATA."""
+    hidden = (flags & Flag.NO_DATA) != 0
+    return {
+        name: np.where(hidden.reshape(-1, *[1] * (v.ndim - 1)), np.float32(np.nan), v) for name, v in columns.items()
+    }
+
+
+def written_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Field, ...]:
+    """Fields for `Stage.writes`: those of `output_fields`, and the flags."""
+    return (*output_fields(card, columns), FLAGS)
+
+
+def _column(chunk: QTable, field: Field, absent: bool) -> np.ndarray:
+    """float32 values; NaN in all rows if the column is absent."""
+    from ..chunk import values
+
+    if absent:
+        return np.full(len(chunk), np.nan, np.float32)
+    array = values(chunk[field.name], field.unit, f"column {field.name!r}")
+    array = array.filled(np.nan) if np.ma.isMA(array) and array.dtype.kind == "f" else array
+    if np.ma.isMA(array):
+        array = array.astype(np.float64).filled(np.nan)
+    with np.errstate(over="ignore"):
+        # Beyond float32 is infinite, which is flagged.
+        return array.astype(np.float32)
+
+
+def _lacking(card: Card, known: Iterable[str]) -> list[str]:
+    """Bands of the model that the data lack, all of which the card allows to be missing."""
+    known = set(known)
+    extras = [name for name in card.extras if name not in known]
+    if extras:
+        raise ModelError(
+            f"model {card.name} needs {_names(extras)}, which the data do not have{did_you_mean(extras[0], known)}"
+        )
+    lacking = [b for b in card.bands if not {f"flux_{b}", f"flux_err_{b}"} <= known]
+    refused = [b for b in lacking if b not in card.may_miss]
+    if refused:
+        allowed = (
+            f"only {_names(card.may_miss)} may be missing" if card.may_miss else "none of its bands may be missing"
+        )
+        raise ModelError(
+            f"model {card.name} needs the bands {_names(refused)} (flux_{refused[0]} and flux_err_{refused[0]}, ...), "
+            f"which the data do not have; {allowed}"
+        )
+    if len(card.bands) - len(lacking) < card.min_bands:
+        raise ModelError(
+            f"model {card.name} needs at least {card.min_bands} of its bands {_names(card.bands)}; "
+            f"the data lack {_names(lacking)}"
+        )
+    return lacking
+
+
+def _differences(card: Card, facts: Mapping[str, Mapping[str, str]], override: Iterable[str]) -> list[str]:
+    """Mismatches that are overridden; the others raise. A fact that one side does not state is not compared."""
+    override = _checked(override)
+    stated = by_name(card.inputs)
+    accepted, refused = [], []
+    for band, found in facts.items():
+        wanted: dict[str, Any] = stated[f"flux_{band}"].facts
+        for fact in FACTS:
+            ours, theirs = wanted.get(fact), found.get(fact)
+            if None in (ours, theirs) or ours == theirs or (fact == "dereddened" and "unverified" in (ours, theirs)):
+                continue
+            text = f"band {band!r}: the model was trained on {fact} {ours!r}, the data have {theirs!r}"
+            (accepted if fact in override else refused).append((fact, text))
+    if refused:
+        names = ", ".join(sorted({fact for fact, _ in refused}))
+        listed = "; ".join(text for _, text in refused)
+        raise ModelError(f"model {card.name}: {listed}. `override: [{names}]` accepts this and flags the objects")
+    return [f"{text} (overridden)" for _, text in accepted]
+
+
+def _checked(override: Iterable[str]) -> frozenset[str]:
+    override = frozenset(override)
+    for name in sorted(override - set(OVERRIDES)):
+        raise ModelError(f"override: no fact {name!r}{did_you_mean(name, OVERRIDES)}")
+    return override
+
+
+def _outside(card: Card, arrays: Mapping[str, np.ndarray], observed: np.ndarray) -> np.ndarray:
+    """Rows with an observed input outside the range of the training rows."""
+    outside = np.zeros(len(observed), bool)
+    counts = {f"flux_{band}": index for index, band in enumerate(card.bands)}
+    for name, (low, high) in card.domain.items():
+        beyond = (arrays[name] < low) | (arrays[name] > high)
+        index = counts.get(name.replace("flux_err_", "flux_"))
+        outside |= beyond & observed[:, index] if index is not None else beyond
+    return outside
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

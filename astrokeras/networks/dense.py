@@ -1,0 +1,301 @@
+"""Dense networks on photometry: the redshift density of an object from its fluxes."""
+
+import keras
+import numpy as np
+
+from ..layers import (
+    AsinhMagnitudes,
+    BandDropout,
+    Colors,
+    Density,
+    LogDensity,
+    MaskedNormalization,
+    MixtureLogits,
+    Temperature,
+)
+
+NETWORKS = ("binned", "mixture")
+INPUTS = ("flux", "flux_err", "observed")
+
+
+def photometry_inputs(n_bands, n_extra=0):
+    """Named inputs of every network on photometry.
+
+    Parameters
+    ----------
+    n_bands : int
+        Number of bands, at least 2.
+    n_extra : int
+        Number of further scalars per object; 0 leaves the input ``extra`` out.
+
+    Returns
+    -------
+    dict of keras.KerasTensor
+        ``flux`` and ``flux_err`` in nJy, 0 where missing, and ``observed``, 1 or 0, all ``(batch, n_bands)``;
+        ``extra`` ``(batch, n_extra)``.
+    """
+    if n_bands < 2:
+        raise ValueError(f"photometry_inputs: n_bands must be at least 2, got {n_bands!r}")
+    inputs = {name: keras.Input((n_bands,), name=name, dtype="float32") for name in INPUTS}
+    if n_extra:
+        inputs["extra"] = keras.Input((n_extra,), name="extra", dtype="float32")
+    return inputs
+
+
+def photometry_encoder(flux, flux_err, observed, extra=None):
+    """Model from photometry to normalised features, its statistics taken from the given training rows.
+
+    The features are asinh magnitudes, colors of neighbouring bands, logarithms of the magnitude errors, one indicator
+    per missing band, and the extra inputs. No weight of it is trainable.
+
+    Parameters
+    ----------
+    flux, flux_err, observed : array-like
+        Training rows, ``(rows, n_bands)``: nJy, nJy, and 1 where observed, else 0.
+    extra : array-like, optional
+        Further scalars, ``(rows, n_extra)``, finite.
+
+    Returns
+    -------
+    keras.Model
+        From the inputs of `photometry_inputs` to ``(batch, n_features)``.
+
+    Raises
+    ------
+    ValueError
+        When a band has no positive error in any row.
+    """
+    rows = {"flux": flux, "flux_err": flux_err, "observed": observed}
+    if extra is not None:
+        rows["extra"] = extra
+    rows = {name: np.asarray(values, dtype="float32") for name, values in rows.items()}
+    inputs = photometry_inputs(rows["flux"].shape[1], 0 if extra is None else rows["extra"].shape[1])
+    asinh = AsinhMagnitudes(name="asinh_magnitudes")
+    asinh.adapt(rows["flux_err"], rows["observed"])
+
+    def normalised(name, values, mask, sample, sample_mask):
+        layer = MaskedNormalization(name=name)
+        layer.adapt(keras.ops.convert_to_numpy(sample), keras.ops.convert_to_numpy(sample_mask))
+        return layer([values, mask])
+
+    magnitudes, log_errors = asinh([inputs[name] for name in INPUTS])
+    sample_magnitudes, sample_log_errors = asinh([rows[name] for name in INPUTS])
+    colors, both = Colors(name="colors")([magnitudes, inputs["observed"]])
+    sample_colors, sample_both = Colors()([sample_magnitudes, rows["observed"]])
+    features = [
+        normalised("magnitudes", magnitudes, inputs["observed"], sample_magnitudes, rows["observed"]),
+        normalised("color_values", colors, both, sample_colors, sample_both),
+        normalised("log_errors", log_errors, inputs["observed"], sample_log_errors, rows["observed"]),
+        1 - inputs["observed"],
+    ]
+    if extra is not None:
+        every = np.ones_like(rows["extra"])
+        features.append(normalised("extra_values", inputs["extra"], keras.ops.ones_like(inputs["extra"]), rows["extra"], every))
+    return keras.Model(inputs, keras.layers.Concatenate(name="features")(features), name="encoder", trainable=False)
+
+
+def dense_trunk(
+    n_features,
+    n_outputs,
+    *,
+    width=192,
+    depth=3,
+    activation="relu",
+    l1=0.0,
+    l2=0.0,
+    dropout=0.0,
+    batch_norm=False,
+    initializer="he_normal",
+    name="trunk",
+):
+    """Residual network of dense layers: every layer after the first adds to what it was given.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Width of input and output.
+    width, depth : int
+        Units per hidden layer and number of hidden layers, both at least 1.
+    activation : str
+        Keras name of the hidden layers' activation.
+    l1, l2 : float
+        Regularisation of the kernels.
+    dropout : float
+        Fraction of hidden units dropped after each layer in training.
+    batch_norm : bool
+        Batch normalisation before each activation.
+    initializer : str
+        Keras name of the initialiser of the hidden kernels.
+
+    Returns
+    -------
+    keras.Model
+        From ``(batch, n_features)`` to ``(batch, n_outputs)``, linear at the end.
+    """
+    if width < 1 or depth < 1:
+        raise ValueError(f"dense_trunk: width and depth must be at least 1, got {width!r} and {depth!r}")
+    regularizer = keras.regularizers.L1L2(l1, l2) if l1 or l2 else None
+    inputs = keras.Input((n_features,), name="features", dtype="float32")
+    x = inputs
+    for index in range(depth):
+        dense = keras.layers.Dense(
+            width,
+            activation=None if batch_norm else activation,
+            kernel_initializer=initializer,
+            kernel_regularizer=regularizer,
+            name=f"dense_{index}",
+        )
+        y = dense(x)
+        if batch_norm:
+            y = keras.layers.BatchNormalization(name=f"batch_norm_{index}")(y)
+            y = keras.layers.Activation(activation, name=f"activation_{index}")(y)
+        if dropout:
+            y = keras.layers.Dropout(dropout, name=f"dropout_{index}")(y)
+        x = keras.layers.Add(name=f"add_{index}")([x, y]) if index else y
+    outputs = keras.layers.Dense(n_outputs, kernel_regularizer=regularizer, name="outputs")(x)
+    return keras.Model(inputs, outputs, name=name)
+
+
+def photoz_network(
+    encoder, *, z_min, z_max, n_grid=200, network="binned", components=6, band_dropout=0.05, **trunk
+):
+    """One trainable member: from photometry to the log density of the redshift on a uniform grid.
+
+    Train it with `astrokeras.layers.DensityLoss` of the same grid. Initial weights follow Keras' global seed.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        From `photometry_encoder`; members of one ensemble share it.
+    z_min, z_max : float
+        First and last node of the grid.
+    n_grid : int
+        Number of nodes.
+    network : {"binned", "mixture"}
+        One output per node (softmax), or a mixture of normal distributions evaluated at the nodes.
+    components : int
+        Components of the mixture.
+    band_dropout : float
+        Probability to hide a band in training, see `astrokeras.layers.BandDropout`.
+    **trunk
+        Parameters of `dense_trunk`.
+
+    Returns
+    -------
+    keras.Model
+        Named inputs as in `photometry_inputs`; output ``log_pdf`` of shape ``(batch, n_grid)``.
+
+    Raises
+    ------
+    ValueError
+        When ``network`` is unknown or a parameter is out of range.
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"photoz_network: network must be one of {', '.join(NETWORKS)}, got {network!r}")
+    n_features = encoder.output_shape[-1]
+    raw = keras.Input((n_features,), name="features", dtype="float32")
+    dense = dense_trunk(n_features, n_grid if network == "binned" else 3 * components, **trunk)
+    logits = dense(raw)
+    if network == "mixture":
+        logits = MixtureLogits(z_min, z_max, n_grid, name="mixture")(logits)
+    head = keras.Model(raw, logits, name="member")
+    inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
+    hidden = BandDropout(band_dropout, name="band_dropout")(inputs["observed"])
+    log_pdf = LogDensity(z_min, z_max, name="log_pdf")(head(encoder({**inputs, "observed": hidden})))
+    return keras.Model(inputs, log_pdf, name="photoz_member")
+
+
+def ensemble(members, temperature=1.0):
+    """One graph of all members for inference: the mean of their densities, at one temperature.
+
+    Parameters
+    ----------
+    members : sequence of keras.Model
+        Trained models from `photoz_network`, of one encoder and one grid.
+    temperature : float
+        See `astrokeras.layers.Temperature`; 1 changes nothing.
+
+    Returns
+    -------
+    keras.Model
+        Named inputs as in `photometry_inputs`; output ``{"z_pdf": density}``, ``(batch, n_grid)``, whose integral by
+        the trapezoid rule over the grid is 1.
+
+    Raises
+    ------
+    ValueError
+        When there is no member, or members differ in encoder or grid.
+    """
+    if not members:
+        raise ValueError("ensemble: at least one member is needed")
+    encoder, last = members[0].get_layer("encoder"), members[0].get_layer("log_pdf")
+    for member in members[1:]:
+        other = member.get_layer("log_pdf")
+        if member.get_layer("encoder") is not encoder:
+            raise ValueError("ensemble: all members must share one encoder")
+        if (other.z_min, other.z_max, member.output_shape) != (last.z_min, last.z_max, members[0].output_shape):
+            raise ValueError("ensemble: all members must share one redshift grid")
+    inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
+    features = encoder(inputs)
+    densities = []
+    for index, member in enumerate(members):
+        head = keras.models.clone_model(member.get_layer("member"))
+        head.set_weights(member.get_layer("member").get_weights())
+        head.name = f"member_{index}"
+        densities.append(Density(last.z_min, last.z_max, name=f"density_{index}")(head(features)))
+    mean = keras.layers.Average(name="mean_density")(densities) if len(densities) > 1 else densities[0]
+    final = Temperature(last.z_min, last.z_max, name="z_pdf")
+    outputs = {"z_pdf": final(mean)}
+    final.set_temperature(temperature)
+    return keras.Model(inputs, outputs, name="photoz")
+
+
+def fit_temperature(pdf, grid, z_true, bounds=(0.4, 2.5)):
+    """Temperature that maximises the likelihood of true redshifts under p^(1/T).
+
+    Parameters
+    ----------
+    pdf : numpy.ndarray
+        Densities at temperature 1 of rows set aside for calibration, ``(rows, n_grid)``.
+    grid : numpy.ndarray
+        Nodes, uniform, ``(n_grid,)``.
+    z_true : numpy.ndarray
+        True redshifts, ``(rows,)``; clipped to the grid.
+    bounds : tuple of float
+        Range that is searched.
+
+    Returns
+    -------
+    float
+        Temperature, to 0.1 %.
+    """
+    step = grid[1] - grid[0]
+    position = np.clip((np.asarray(z_true, dtype=np.float64) - grid[0]) / step, 0, len(grid) - 1)
+    left = np.minimum(position.astype(int), len(grid) - 2)
+    t, rows = position - left, np.arange(len(pdf))
+    log_pdf = np.log(np.maximum(pdf / pdf.max(axis=1, keepdims=True), np.finfo(np.float32).tiny))
+
+    def loss(log_temperature):
+        powered = np.exp(log_pdf * np.exp(-log_temperature))
+        total = powered.sum(axis=1) - 0.5 * (powered[:, 0] + powered[:, -1])
+        at_truth = (1 - t) * powered[rows, left] + t * powered[rows, left + 1]
+        return -np.mean(np.log(np.maximum(at_truth / total, np.finfo(np.float32).tiny)))
+
+    return float(np.exp(golden_section(loss, np.log(bounds[0]), np.log(bounds[1]), 1e-3)))
+
+
+def golden_section(function, low, high, tolerance):
+    """Position of the minimum of a unimodal function between ``low`` and ``high``."""
+    ratio = (np.sqrt(5) - 1) / 2
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    f_left, f_right = function(left), function(right)
+    while high - low > tolerance:
+        if f_left < f_right:
+            high, right, f_right = right, left, f_left
+            left = high - ratio * (high - low)
+            f_left = function(left)
+        else:
+            low, left, f_left = left, right, f_right
+            right = low + ratio * (high - low)
+            f_right = function(right)
+    return 0.5 * (low + high)

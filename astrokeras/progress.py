@@ -1,0 +1,77 @@
+"""Progress of long work: a rich bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+#: Seconds between two plain lines of one task.
+INTERVAL = 10.0
+
+
+class Step(Protocol):
+    """Something that can be moved on."""
+
+    def advance(self, note: str = "") -> None:
+        """One unit is done."""
+
+
+class _Bar:
+    def __init__(self, progress: Progress, task: int):
+        self.progress, self.task = progress, task
+
+    def advance(self, note: str = "") -> None:
+        self.progress.update(self.task, advance=1, note=note)
+
+
+class _Lines:
+    def __init__(self, console: Console, title: str, total: int):
+        self.console, self.title, self.total = console, title, total
+        self.done, self.last = 0, time.monotonic()
+
+    def advance(self, note: str = "") -> None:
+        self.done += 1
+        now = time.monotonic()
+        if self.done == self.total or now - self.last >= INTERVAL:
+            self.last = now
+            self.console.print(f"{self.title}: {self.done}/{self.total} {note}".rstrip(), highlight=False)
+
+
+class Reporter:
+    """Tells a person what goes on.
+
+    Parameters
+    ----------
+    quiet : bool
+        Say nothing but errors.
+    """
+
+    def __init__(self, quiet: bool = False):
+        self.console = Console(file=sys.stderr, quiet=quiet, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, highlight=False, markup=False)
+
+    @contextmanager
+    def step(self, title: str, total: int) -> Iterator[Step]:
+        """Show ``total`` units of work under a title."""
+        if not self.console.is_terminal:
+            yield _Lines(self.console, title, total)
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            yield _Bar(progress, progress.add_task(title, total=total, note=""))

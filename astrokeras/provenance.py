@@ -1,0 +1,79 @@
+"""Where a result comes from: facts that go into products, and a fuller record that stays in the work directory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from .stage import Configured, Trainable
+
+PACKAGES = ("astrokeras", "keras", "tensorflow", "jax", "torch", "numpy", "astropy", "pandas", "pyarrow", "scipy")
+
+
+def creation_date() -> str:
+    """Date and time (UTC, ISO) to write into products; ``SOURCE_DATE_EPOCH`` replaces the clock."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return now.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages on which results depend, as installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def parameters(part: Configured, short: bool = False) -> dict[str, Any]:
+    """Parameters of a part as JSON values, without those that only name or place it; ``short``: without defaults."""
+    left_out = {"id", "checkpoint", "save", "path"}
+    if isinstance(part, Trainable):
+        # A model counts by its digest, not by where it lies.
+        left_out.add("model")
+    return part.model_dump(mode="json", exclude=left_out, exclude_defaults=short)
+
+
+def identity(part: Configured, digest_of: Callable[[str], str]) -> dict[str, Any]:
+    """What of a part decides its result: name, version, parameters, model, contents of the files it reads.
+
+    Parameters
+    ----------
+    digest_of : callable
+        Digest of a file.
+    """
+    facts = {"name": part.name, "version": part.version, "parameters": parameters(part)}
+    if isinstance(part, Trainable):
+        facts["model"] = part.model_digest()
+    return facts | {"files": [digest_of(path) for path in part.inputs()]}
+
+
+def model_facts(stages: Iterable[Configured]) -> list[dict[str, str]]:
+    """Name, version and digest of the models in use."""
+    used = [s for s in stages if isinstance(s, Trainable) and s.model is not None]
+    return [{"stage": s.id or s.name, **s.model_facts()} for s in used]
+
+
+def product_facts(name: str, digest: str, stages: Sequence[Configured], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Provenance to be written into a product: nothing of when (but the date), where or how fast it was made."""
+    return {
+        "pipeline": name,
+        "pipeline_digest": digest,
+        "astrokeras_version": version("astrokeras"),
+        "date": creation_date(),
+        "stages": [{"name": s.name, "version": s.version, "parameters": parameters(s, short=True)} for s in stages],
+        "models": model_facts(stages),
+        **facts,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The machine, for the record of a run (never for products)."""
+    return {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()}

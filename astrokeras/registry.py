@@ -1,0 +1,56 @@
+"""Names of sources, stages and outputs, and where their classes live.
+
+Built-in classes are given as text, so that listing names imports none of them. Others come from packages that declare
+an entry point in the groups ``astrokeras.sources``, ``astrokeras.stages`` or ``astrokeras.outputs``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from .errors import AstrokerasError, did_you_mean
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "sources": {
+        "catalog": "astrokeras.ingest.catalog:Catalog",
+        "synthetic": "astrokeras.synthetic.catalog:Synthetic",
+    },
+    "stages": {
+        "colors": "astrokeras.features.colors:Colors",
+        "magnitudes": "astrokeras.features.colors:Magnitudes",
+        "photoz": "astrokeras.tasks.photoz:PhotoZ",
+    },
+    "outputs": {
+        "votable": "astrokeras.export.votable:VOTable",
+        "fits": "astrokeras.export.tables:Fits",
+        "parquet": "astrokeras.export.tables:Parquet",
+        "evaluate": "astrokeras.export.evaluate:Evaluate",
+    },
+}
+
+
+@lru_cache(maxsize=8)
+def names(kind: str) -> tuple[str, ...]:
+    """Names of a kind: ``sources``, ``stages`` or ``outputs``."""
+    found = {point.name for point in entry_points(group=f"astrokeras.{kind}")}
+    return tuple(sorted(found | set(BUILTIN[kind])))
+
+
+@lru_cache(maxsize=128)
+def lookup(kind: str, name: str) -> type:
+    """Return the class of a name.
+
+    Raises
+    ------
+    AstrokerasError
+        If there is none; suggests a near name.
+    """
+    if name in BUILTIN[kind]:
+        module, attribute = BUILTIN[kind][name].split(":")
+        return getattr(import_module(module), attribute)
+    for point in entry_points(group=f"astrokeras.{kind}"):
+        if point.name == name:
+            return point.load()
+    raise AstrokerasError(f"no {kind[:-1]} named {name!r}{did_you_mean(name, names(kind))}")

@@ -1,0 +1,154 @@
+"""Splitting by object: rows that may be the same object stay on one side, and this is settled before anything is fitted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import TrainingError
+
+PARTS = ("train", "validate", "calibrate", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Result of `assign`.
+
+    Attributes
+    ----------
+    part : ndarray of str
+        One of `PARTS` per row, or empty for a row that may not be used.
+    group : ndarray of int
+        Rows of one group are taken for one object.
+    repeated : int
+        Rows that share their group with an earlier one.
+    withheld : int
+        Rows set aside because their object is also in a fixed test part.
+    """
+
+    part: np.ndarray
+    group: np.ndarray
+    repeated: int
+    withheld: int
+
+
+def row_keys(columns: Iterable[np.ndarray]) -> np.ndarray:
+    """Key (uint64) per row of several columns: equal rows, NaN included, have equal keys; all-NaN rows have none (0)."""
+    arrays = [np.asarray(c) for c in columns]
+    empty = np.ones(len(arrays[0]), bool)
+    total = np.zeros(len(arrays[0]), np.uint64)
+    for array in arrays:
+        if array.dtype.kind == "f":
+            empty &= np.isnan(array)
+            # + 0.0 makes -0.0 equal to 0.0.
+            bits = (np.where(np.isnan(array), np.nan, array).astype(np.float64) + 0.0).view(np.uint64)
+        elif array.dtype.kind in "iub":
+            empty[:] = False
+            bits = array.astype(np.int64).view(np.uint64)
+        else:
+            empty &= array.astype(str) == ""
+            bits = text_keys(array)
+        total = _mix(total ^ _mix(bits + np.uint64(0x9E3779B97F4A7C15)))
+    return np.where(empty, np.uint64(0), total | np.uint64(1))
+
+
+def text_keys(texts: np.ndarray) -> np.ndarray:
+    """64-bit keys of texts: the first 8 bytes of their blake2b."""
+    unique, inverse = np.unique(texts.astype(str), return_inverse=True)
+    raw = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in unique)
+    return np.frombuffer(raw, np.uint64)[inverse]
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """Finaliser of splitmix64 (Steele, Lea & Flood 2014): a bijection that scatters neighbouring keys."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def groups(keys: Iterable[np.ndarray]) -> np.ndarray:
+    """Number the groups of rows that share any key (connected components; a key of 0 joins nothing).
+
+    Parameters
+    ----------
+    keys : iterable of ndarray of uint64, shape (n,)
+        For example of the identifier, of the photometry, of a user's group column.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    keys = [np.asarray(k) for k in keys]
+    n = len(keys[0])
+    rows, nodes, offset = [], [], n
+    for key in keys:
+        used = np.flatnonzero(key != 0)
+        unique, inverse = np.unique(key[used], return_inverse=True)
+        rows.append(used)
+        nodes.append(inverse + offset)
+        offset += len(unique)
+    row, node = np.concatenate(rows), np.concatenate(nodes)
+    graph = coo_array((np.ones(len(row), np.int8), (row, node)), shape=(offset, offset))
+    return connected_components(graph, directed=False)[1][:n]
+
+
+def assign(
+    keys: Mapping[str, np.ndarray], fractions: Mapping[str, float], seed: int, fixed: np.ndarray | None = None
+) -> Split:
+    """Give every row its part.
+
+    The part of a group follows from a hash of the seed and of the smallest first key in it, so that it depends neither on
+    the order of the rows nor on what else is in the catalog.
+
+    Parameters
+    ----------
+    keys : mapping of str to ndarray of uint64
+        Keys of `row_keys`; the first one names the object.
+    fractions : mapping
+        Of `PARTS` but ``train``; what remains is for training.
+    seed : int
+        Of the hash.
+    fixed : ndarray of str, optional
+        Parts already given (from the files), empty where not.
+
+    Raises
+    ------
+    TrainingError
+        If a fraction is out of range or nothing is left for training.
+    """
+    wanted = [(part, float(fractions.get(part, 0.0))) for part in ("test", "validate", "calibrate")]
+    if any(not 0 <= f < 1 for _, f in wanted) or sum(f for _, f in wanted) >= 1:
+        raise TrainingError(f"split: fractions {dict(wanted)} must be in [0, 1) and leave something for training")
+    group = groups(keys.values())
+    part = _drawn(np.asarray(next(iter(keys.values()))), group, wanted, seed)
+    withheld = np.zeros(len(group), bool)
+    if fixed is not None:
+        part, withheld = _respect(part, group, np.asarray(fixed).astype(str))
+    if len(part) and not np.any(part == "train"):
+        raise TrainingError(f"split: no row of {len(part)} is left for training")
+    repeated = len(group) - len(np.unique(group))
+    return Split(part, group, repeated, int(withheld.sum()))
+
+
+def _drawn(first: np.ndarray, group: np.ndarray, wanted: list[tuple[str, float]], seed: int) -> np.ndarray:
+    smallest = np.full(group.max(initial=-1) + 1, np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(smallest, group, first)
+    salt = np.frombuffer(hashlib.sha256(f"split {seed}".encode()).digest()[:8], np.uint64)
+    uniform = (_mix(smallest ^ salt) >> np.uint64(11)).astype(np.float64) / 2.0**53
+    edges = np.cumsum([f for _, f in wanted])
+    names = np.array([name for name, _ in wanted] + ["train"])
+    return names[np.searchsorted(edges, uniform, side="right")][group]
+
+
+def _respect(part: np.ndarray, group: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fixed rows keep their part; other rows of an object with fixed test rows are withheld."""
+    unknown = sorted(set(np.unique(fixed)) - {*PARTS, ""})
+    if unknown:
+        raise TrainingError(f"split: {unknown[0]!r} is no part (allowed: {', '.join(PARTS)})")
+    part = np.where(fixed != "", fixed, part)
+    tested = np.zeros(group.max(initial=-1) + 1, bool)
+    tested[group[fixed == "test"]] = True
+    withheld = tested[group] & (part != "test")
+    return np.where(withheld, "", part), withheld

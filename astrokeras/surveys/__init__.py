@@ -1,0 +1,8 @@
+"""Survey maps: how the columns of a survey become canonical columns."""
+
+from .library import find, load, names
+from .request import Request
+from .survey import SurveyMap
+from .tables import canonical_table, request
+
+__all__ = ["Request", "SurveyMap", "canonical_table", "find", "load", "names", "request"]

@@ -1,0 +1,268 @@
+"""The language of survey maps: what ``catalogs/*.yaml`` and an inline ``survey:`` may say.
+
+A column template holds ``{band}``, ``{BAND}`` (upper case), ``{name}`` (the band's own ``name``) and ``{index}``
+(its place in a vector column): ``modelMag_{band}``, ``MAG_{BAND}``, ``MODELFLUX[{index}]``. Names of columns match
+whatever their case, unless two differ in nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from ..errors import ChunkError, ExpressionError, did_you_mean
+from ..expression import Expression
+from ..fields import Band, Dereddened
+from ..units import parse_unit
+
+PLACEHOLDERS = ("band", "BAND", "name", "index")
+#: Magnitude systems; ``asinh`` needs the softening of each band (Lupton, Gunn & Szalay 1999).
+System = Literal["AB", "asinh", "Vega"]
+KindName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=40)]
+Sentinels = tuple[float, ...]
+
+
+def _template(text: str) -> str:
+    for name in re.findall(r"\{([^{}]*)\}", text):
+        if name not in PLACEHOLDERS:
+            raise ValueError(f"unknown placeholder {{{name}}} in {text!r}{did_you_mean(name, PLACEHOLDERS)}")
+    return text
+
+
+def _flux_unit(text: str) -> str:
+    try:
+        parse_unit(text).to(parse_unit("nJy"))
+    except (ChunkError, ValueError):
+        raise ValueError(
+            f"{text!r} is no unit of flux density (nJy, uJy, Jy, nanomaggy, maggy); counts need a zero_point instead"
+        ) from None
+    return text
+
+
+def _condition(text: str) -> str:
+    try:
+        Expression.parse(text)
+    except ExpressionError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, (str, int, float)) else value
+
+
+Template = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_template)]
+FluxUnit = Annotated[str, BeforeValidator(_flux_unit)]
+Condition = Annotated[str, BeforeValidator(_condition)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class Statement(BaseModel):
+    """A statement about a survey. What was not read in the survey's own documents or files says so.
+
+    Parameters
+    ----------
+    verified : bool
+        Whether the statement was checked against a source.
+    note : str
+        What a user should know; where ``verified`` is false, what is in doubt.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verified: bool = True
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _doubt_is_explained(self) -> Statement:
+        if not self.verified and not self.note:
+            raise ValueError("verified: false needs a note that says what is in doubt")
+        return self
+
+
+class BandFacts(Statement):
+    """A band.
+
+    Parameters
+    ----------
+    filter : str, optional
+        SVO filter id, such as ``SLOAN/SDSS.g``.
+    name : str, optional
+        How columns spell it, if not like the band: ``{name}`` of a template.
+    index : int, optional
+        Its place in vector columns, from 0: ``{index}`` of a template.
+    softening : float, optional
+        ``b`` of asinh magnitudes, in units of the zero flux.
+    zero_point : float, optional
+        AB magnitude of a flux of 1, for fluxes in counts.
+    vega_to_ab : float, optional
+        AB magnitude of a source of Vega magnitude 0.
+    ab_offset : float
+        To be added to catalogued magnitudes to make them AB; applied on request only (``ab_offsets: true``).
+    extinction : float, optional
+        ``A / E(B-V)``.
+    """
+
+    filter: str | None = None
+    name: str | None = None
+    index: int | None = Field(default=None, ge=0)
+    softening: float | None = Field(default=None, gt=0)
+    zero_point: float | None = None
+    vega_to_ab: float | None = None
+    ab_offset: float = 0.0
+    extinction: float | None = Field(default=None, ge=0)
+
+
+class Photometry(Statement):
+    """One kind of photometry.
+
+    Parameters
+    ----------
+    flux, mag : str, optional
+        Template of the columns; one of the two.
+    error, ivar : str, optional
+        Template of the columns of standard errors (same unit) or inverse variances; none: no errors are known.
+    flag : str, optional
+        Template of boolean or integer columns; where not 0, the measurement is bad.
+    unit : str, optional
+        Of fluxes. Without it the file must state the unit.
+    zero_point : float, optional
+        Instead of a unit: AB magnitude of a flux of 1, for all bands.
+    system : str
+        Of magnitudes: AB, asinh or Vega.
+    missing : tuple of float
+        Further values that mean "no measurement", in the value and error columns.
+    dereddened : str
+        Whether the columns are corrected for Galactic extinction: yes, no, unverified.
+    bands : tuple of str, optional
+        Bands that have it; all by default.
+    """
+
+    flux: Template | None = None
+    mag: Template | None = None
+    error: Template | None = None
+    ivar: Template | None = None
+    flag: Template | None = None
+    unit: FluxUnit | None = None
+    zero_point: float | None = None
+    system: System | None = None
+    missing: Annotated[Sentinels, BeforeValidator(_listed)] = ()
+    dereddened: Dereddened = "no"
+    bands: tuple[Band, ...] | None = None
+
+    @property
+    def value(self) -> str:
+        """Template of the measured values."""
+        return self.flux or self.mag or ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Photometry:
+        if (self.flux is None) == (self.mag is None):
+            raise ValueError("needs either flux or mag")
+        if self.mag is not None and self.system is None:
+            raise ValueError("a magnitude needs its system: AB, Vega or asinh")
+        if self.mag is not None and (self.unit is not None or self.zero_point is not None):
+            raise ValueError("unit and zero_point belong to flux columns; a magnitude has a system")
+        if self.flux is not None and self.system is not None:
+            raise ValueError("system belongs to magnitudes; a flux has a unit or a zero_point")
+        if self.error is not None and self.ivar is not None:
+            raise ValueError("needs error or ivar, not both")
+        if self.unit is not None and self.zero_point is not None:
+            raise ValueError("needs unit or zero_point, not both")
+        return self
+
+
+class Position(Statement):
+    """Where the objects are.
+
+    Parameters
+    ----------
+    ra, dec : str
+        Columns of the longitude and latitude.
+    unit : str
+        ``deg``, ``rad``, or ``hourangle`` (then ``ra`` is in hours and ``dec`` in degrees; sexagesimal text too).
+    frame : str
+        ``icrs``, ``fk5`` (J2000), ``fk4`` (B1950) or ``galactic``; converted to ICRS.
+    epoch : float
+        Julian year of the positions; for information.
+    optional : bool
+        A file without the columns is taken; positions are missing then.
+    """
+
+    ra: str = "ra"
+    dec: str = "dec"
+    unit: Literal["deg", "rad", "hourangle"] = "deg"
+    frame: Literal["icrs", "fk5", "fk4", "galactic"] = "icrs"
+    epoch: float | None = None
+    optional: bool = False
+
+
+class Extinction(Statement):
+    """Galactic extinction; one of the three templates.
+
+    Parameters
+    ----------
+    magnitudes : str
+        Template of columns of ``A`` per band.
+    ebv : str
+        Column of ``E(B-V)``; bands have an ``extinction`` then.
+    transmission : str
+        Template of columns of the linear transmission.
+    law : str
+        Law and calibration, such as ``SFD98``.
+    """
+
+    magnitudes: Template | None = None
+    ebv: str | None = None
+    transmission: Template | None = None
+    law: str = ""
+
+    @model_validator(mode="after")
+    def _one(self) -> Extinction:
+        if sum(x is not None for x in (self.magnitudes, self.ebv, self.transmission)) != 1:
+            raise ValueError("needs one of magnitudes, ebv and transmission")
+        return self
+
+
+class Label(Statement):
+    """A column with a meaning of its own, not of a band.
+
+    Parameters
+    ----------
+    column : str
+        Name.
+    codes : mapping, optional
+        Meaning of its values; others are missing.
+    missing : tuple of float
+        Further values that mean "none".
+    optional : bool
+        A file without the column is taken; the values are missing then.
+    """
+
+    column: str
+    codes: dict[str, str | float] | None = None
+    missing: Annotated[Sentinels, BeforeValidator(_listed)] = ()
+    optional: bool = False
+
+
+def _label(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+def _bands(value: Any) -> Any:
+    """Accept ``[u, g]`` and ``{u: SLOAN/SDSS.u}`` for the full form."""
+    if isinstance(value, (list, tuple)):
+        return {band: {} for band in value}
+    if isinstance(value, dict):
+        return {b: {"filter": f} if isinstance(f, str) else ({} if f is None else f) for b, f in value.items()}
+    return value
+
+
+Labelled = Annotated[Label, BeforeValidator(_label, json_schema_input_type=str | Label)]
+Bands = Annotated[
+    dict[Band, BandFacts],
+    BeforeValidator(_bands, json_schema_input_type=tuple[Band, ...] | dict[Band, str | BandFacts]),
+    Field(min_length=1),
+]

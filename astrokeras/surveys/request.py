@@ -1,0 +1,158 @@
+"""Request: what is wanted from a survey, as Fields, and the native columns that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ..fields import DEC, FLAGS, OBJECT_ID, RA, Field, flux_field
+from .language import Label, Photometry
+from .survey import SurveyMap
+
+#: Measures of a canonical table: color fluxes have plain names, the others carry theirs (``flux_psf_g``).
+MEASURES = {"color": "", "total": "total", "psf": "psf"}
+LABELS = {
+    "z_spec": Field(name="z_spec", kind="f8", description="Spectroscopic redshift", ucd="src.redshift"),
+    "class_true": Field(name="class_true", kind="str", description="True class of the object", ucd="src.class"),
+    "extendedness": Field(
+        name="extendedness", description="1 for an extended, 0 for a point-like object", ucd="src.class.starGalaxy"
+    ),
+}
+GROUP = Field(name="group", kind="id", description="Equal for observations of one object", ucd="meta.id.assoc")
+SPLIT = Field(
+    name="split", kind="str", description="Use in training: train, validate, calibrate or test", ucd="meta.code"
+)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One measure in one band: the canonical names, and the columns and statements they come from."""
+
+    measure: str
+    band: str
+    photometry: Photometry
+    value: str
+    error: str | None
+    flag: str | None
+
+    @property
+    def flux_name(self) -> str:
+        """Canonical name of the flux."""
+        return flux_field(self.band, self.measure).name
+
+    @property
+    def error_name(self) -> str:
+        """Canonical name of the error."""
+        return flux_field(self.band, _err(self.measure)).name
+
+
+def _err(measure: str) -> str:
+    return f"err_{measure}" if measure else "err"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted from a survey.
+
+    Attributes
+    ----------
+    survey : SurveyMap
+        The map.
+    photometry : mapping
+        Measure (``color``, ``total``, ``psf``) to the kind of the map.
+    bands : tuple of str
+        Bands, in order.
+    deredden, ab_offsets : bool
+        Correct for Galactic extinction; add the map's offsets to the AB system.
+    keep : mapping
+        Further fields by the native column they are copied from.
+    split : bool
+        Whether there is a column ``split``, given from outside.
+    unit : str, optional
+        Unit of fluxes where neither map nor file states one.
+    """
+
+    survey: SurveyMap
+    photometry: dict[str, str]
+    bands: tuple[str, ...]
+    deredden: bool = False
+    ab_offsets: bool = False
+    keep: dict[str, Field] = field(default_factory=dict)
+    split: bool = False
+    unit: str | None = None
+
+    @cached_property
+    def channels(self) -> tuple[Channel, ...]:
+        """All measures in all bands."""
+        out = []
+        for measure, kind in self.photometry.items():
+            statement = self.survey.photometry[kind]
+            templates = (statement.value, statement.error or statement.ivar, statement.flag)
+            have = [b for b in self.bands if b in (statement.bands or self.survey.bands)]
+            for band in have:
+                value, error, flag = (t and self.survey.expand(t, band) for t in templates)
+                out.append(Channel(MEASURES[measure], band, statement, value or "", error, flag))
+        return tuple(out)
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """Canonical fields, in order."""
+        survey = self.survey
+        out = [OBJECT_ID]
+        if survey.position is not None:
+            out += [RA, DEC]
+        for channel in self.channels:
+            facts = self._facts(channel)
+            out.append(flux_field(channel.band, channel.measure, **facts))
+            if channel.error is not None:
+                out.append(flux_field(channel.band, _err(channel.measure), **facts))
+        out += [made for name, made in LABELS.items() if getattr(survey, name) is not None]
+        out += [GROUP] if survey.group is not None else []
+        out += self.keep.values()
+        out += [SPLIT] if self.split else []
+        return (*out, FLAGS)
+
+    def _facts(self, channel: Channel) -> dict[str, str | None]:
+        kind = next(k for m, k in self.photometry.items() if MEASURES[m] == channel.measure)
+        state = "yes" if self.deredden else channel.photometry.dereddened
+        return {"filter": self.survey.bands[channel.band].filter, "photometry": kind, "dereddened": state}
+
+    def label(self, name: str) -> Label | None:
+        """The map's statement on ``z_spec``, ``class_true`` or ``extendedness``."""
+        return getattr(self.survey, name)
+
+    def wanted(self, columns: Iterable[str]) -> tuple[Channel, ...]:
+        """Channels needed for canonical columns; ``flags`` tells of all colors, whoever else is read."""
+        columns = set(columns)
+        flags = "flags" in columns
+        return tuple(c for c in self.channels if {c.flux_name, c.error_name} & columns or (flags and c.measure == ""))
+
+    def extinction(self, band: str) -> str | None:
+        """Column that the extinction of a band is taken from, if asked to correct it."""
+        stated = self.survey.extinction
+        if not self.deredden or stated is None:
+            return None
+        if stated.ebv is not None:
+            return stated.ebv
+        return self.survey.expand(stated.magnitudes or stated.transmission or "", band)
+
+    def natives(self, columns: Iterable[str]) -> dict[str, bool]:
+        """Native columns needed for canonical ones, and whether a file must have each."""
+        columns = set(columns)
+        out: dict[str, bool] = {}
+        survey = self.survey
+        if "object_id" in columns:
+            out |= dict.fromkeys(survey.object_id or (), True)
+        if survey.position is not None and columns & {"ra", "dec", "flags"}:
+            out |= dict.fromkeys((survey.position.ra, survey.position.dec), not survey.position.optional)
+        for channel in self.wanted(columns):
+            references = (channel.value, channel.error, channel.flag, self.extinction(channel.band))
+            out |= dict.fromkeys((r for r in references if r is not None), True)
+        for name in LABELS.keys() & columns:
+            label = self.label(name)
+            out |= {label.column: not label.optional} if label else {}
+        if "group" in columns:
+            out |= dict.fromkeys(survey.group or (), True)
+        out |= {native: True for native, kept in self.keep.items() if kept.name in columns}
+        return out

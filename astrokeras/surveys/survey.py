@@ -1,0 +1,144 @@
+"""SurveyMap: how the columns of a survey become canonical columns."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from ..errors import did_you_mean
+from .language import (
+    PLACEHOLDERS,
+    Bands,
+    Condition,
+    Extinction,
+    KindName,
+    Labelled,
+    Names,
+    Photometry,
+    Position,
+    Sentinels,
+    Template,
+    _listed,
+)
+
+
+class SurveyMap(BaseModel):
+    """Map from a survey's columns to canonical ones.
+
+    Parameters
+    ----------
+    title, description : str
+        For people.
+    sources : tuple of str
+        Documents the statements were taken from.
+    notes : tuple of str
+        Traps.
+    object_id : str or tuple of str, optional
+        Column, or columns that are joined with ``-``. Without it, rows are numbered.
+    position : Position, optional
+        Columns of the coordinates.
+    missing : tuple of float
+        Values that mean "none" in every number column.
+    bands : mapping
+        Bands by their canonical name; a list, or ``band: filter id``, for short.
+    photometry : mapping
+        Kinds of photometry by name (psf, model, cmodel, kron, gaap, ...).
+    default : str, optional
+        Kind taken when none is named; needed where there are several.
+    extinction : Extinction, optional
+        Galactic extinction.
+    z_spec, class_true, extendedness : str or Label, optional
+        Spectroscopic redshift; true class; 1 for extended and 0 for point-like objects.
+    group : str or tuple of str, optional
+        Columns that are equal for observations of one object, joined with ``-``.
+    quality : str, optional
+        Condition that the survey recommends; documentation, never applied unasked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = ""
+    description: str = ""
+    sources: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    object_id: Names | None = None
+    position: Position | None = None
+    missing: Annotated[Sentinels, BeforeValidator(_listed)] = ()
+    bands: Bands
+    photometry: Annotated[dict[KindName, Photometry], Field(min_length=1)]
+    default: str | None = None
+    extinction: Extinction | None = None
+    z_spec: Labelled | None = None
+    class_true: Labelled | None = None
+    extendedness: Labelled | None = None
+    group: Names | None = None
+    quality: Condition | None = None
+
+    @model_validator(mode="after")
+    def _templates_fit(self) -> SurveyMap:
+        for kind, photometry in self.photometry.items():
+            self._fits(kind, photometry)
+        if self.extinction is not None:
+            place = ("extinction",)
+            for text in (self.extinction.magnitudes, self.extinction.transmission):
+                self._expands(text, tuple(self.bands), place)
+            if self.extinction.ebv is not None:
+                self._every_band("extinction", tuple(self.bands), place, "extinction by E(B-V)")
+        if self.default is None and len(self.photometry) > 1:
+            raise located(("default",), f"name the default photometry: one of {', '.join(self.photometry)}", None)
+        if self.default is not None and self.default not in self.photometry:
+            message = f"no photometry {self.default!r}{did_you_mean(self.default, self.photometry)}"
+            raise located(("default",), message, self.default)
+        return self
+
+    def _fits(self, kind: str, photometry: Photometry) -> None:
+        place = ("photometry", kind)
+        for band in photometry.bands or ():
+            if band not in self.bands:
+                raise located((*place, "bands"), f"no band {band!r}{did_you_mean(band, self.bands)}", band)
+        bands = photometry.bands or tuple(self.bands)
+        for text in (photometry.value, photometry.error, photometry.ivar, photometry.flag):
+            self._expands(text, bands, place)
+        if photometry.system == "asinh":
+            self._every_band("softening", bands, place, "asinh magnitudes")
+        if photometry.system == "Vega":
+            self._every_band("vega_to_ab", bands, place, "Vega magnitudes")
+        if len(bands) > 1 and len({self.expand(photometry.value, b) for b in bands}) < len(bands):
+            raise located(place, f"{photometry.value!r} names one column for several bands", photometry.value)
+
+    def _every_band(self, attribute: str, bands: tuple[str, ...], place: tuple[str, ...], what: str) -> None:
+        lacking = [b for b in bands if getattr(self.bands[b], attribute) is None]
+        if lacking:
+            raise located(place, f"{what} need {attribute!r} of every band; absent for {', '.join(lacking)}", lacking)
+
+    def _expands(self, text: str | None, bands: tuple[str, ...], place: tuple[str, ...]) -> None:
+        for band in bands if text else ():
+            try:
+                self.expand(text or "", band)
+            except KeyError as error:
+                raise located(place, f"{text!r} needs the {error.args[0]!r} of band {band}", text) from None
+
+    def expand(self, template: Template, band: str) -> str:
+        """Column that a template names for a band."""
+        facts = self.bands[band]
+        for placeholder in PLACEHOLDERS:
+            if f"{{{placeholder}}}" not in template:
+                continue
+            value = {"band": band, "BAND": band.upper(), "name": facts.name, "index": facts.index}[placeholder]
+            if value is None:
+                raise KeyError(placeholder)
+            template = template.replace(f"{{{placeholder}}}", str(value))
+        return template
+
+    @property
+    def default_photometry(self) -> str:
+        """Kind taken when none is named."""
+        return self.default or next(iter(self.photometry))
+
+
+def located(place: tuple[str, ...], message: str, value: object) -> ValidationError:
+    """Make a validation error that points at a key."""
+    error = PydanticCustomError("survey", "{message}", {"message": message})
+    return ValidationError.from_exception_data("survey", [InitErrorDetails(type=error, loc=place, input=value)])

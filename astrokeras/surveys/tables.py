@@ -1,0 +1,185 @@
+"""Doors: a request from what a user asks for, and a canonical table from a table in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import SurveyError, did_you_mean
+from ..fields import Field
+from .columns import Native, element, locate
+from .conversion import convert
+from .library import load
+from .request import MEASURES, Request
+from .survey import SurveyMap
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+#: Map of tables that are canonical already, without their bands.
+_CANONICAL = {
+    "object_id": "object_id",
+    "position": {"optional": True},
+    "photometry": {
+        "flux": {"flux": "flux_{band}", "error": "flux_err_{band}", "dereddened": "unverified"},
+        "total": {"flux": "flux_total_{band}", "error": "flux_err_total_{band}", "dereddened": "unverified"},
+        "psf": {"flux": "flux_psf_{band}", "error": "flux_err_psf_{band}", "dereddened": "unverified"},
+    },
+    "default": "flux",
+    "z_spec": {"column": "z_spec", "optional": True},
+    "class_true": {"column": "class_true", "optional": True},
+}
+
+
+def request(
+    survey: SurveyMap | str | None,
+    photometry: str | Mapping[str, str] | None = None,
+    bands: Iterable[str] | None = None,
+    **options: Any,
+) -> Request:
+    """Check what is asked for against a survey map.
+
+    Parameters
+    ----------
+    survey : SurveyMap, str or None
+        Map, its name or path; None: columns are canonical already.
+    photometry : str or mapping, optional
+        Kind of the color photometry, or kinds by measure: ``{color: model, total: cmodel, psf: psf}``.
+    bands : iterable of str, optional
+        Bands to take; all of the map by default. Needed without a map.
+    **options
+        ``deredden``, ``ab_offsets``, ``keep`` and ``split`` of `Request`.
+
+    Raises
+    ------
+    SurveyError
+        If the map does not have it.
+    """
+    bands = None if bands is None else tuple(bands)
+    if survey is None:
+        if not bands:
+            raise SurveyError("without a survey map, `bands` must be named")
+        stated, options = SurveyMap.model_validate(_CANONICAL | {"bands": bands}), options | {"unit": "nJy"}
+    else:
+        stated = load(survey) if isinstance(survey, str) else survey
+    taken = _bands(stated, bands)
+    asked = {"color": photometry} if isinstance(photometry, str) else dict(photometry or {})
+    kinds = {"color": stated.default_photometry} | asked
+    for measure, kind in kinds.items():
+        _known(measure, MEASURES, "measure of photometry")
+        _known(kind, stated.photometry, "photometry")
+    made = Request(stated, kinds, taken, **options)
+    _has_colors(made)
+    _no_clash(made)
+    if made.deredden:
+        _can_deredden(made)
+    return made
+
+
+def _known(name: str, allowed: Iterable[str], what: str) -> None:
+    if name not in allowed:
+        raise SurveyError(f"no {what} {name!r}{did_you_mean(name, allowed)}")
+
+
+def _bands(survey: SurveyMap, bands: tuple[str, ...] | None) -> tuple[str, ...]:
+    for band in bands or ():
+        _known(band, survey.bands, "band")
+    if bands is not None and (len(set(bands)) < len(bands) or not bands):
+        raise SurveyError(f"bands must be different and at least one, found {list(bands)}")
+    return tuple(survey.bands) if bands is None else bands
+
+
+def _has_colors(made: Request) -> None:
+    have = {c.band for c in made.channels if c.measure == ""}
+    lacking = [b for b in made.bands if b not in have]
+    if lacking:
+        raise SurveyError(f"photometry {made.photometry['color']!r} has no band {', '.join(lacking)}; restrict `bands`")
+
+
+def _no_clash(made: Request) -> None:
+    names = [f.name for f in made.fields]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise SurveyError(f"two columns would be named {', '.join(twice)}; `keep` must not repeat canonical names")
+
+
+def _can_deredden(made: Request) -> None:
+    if made.survey.extinction is None:
+        raise SurveyError("deredden: the survey map states no extinction")
+    for kind in made.photometry.values():
+        state = made.survey.photometry[kind].dereddened
+        if state != "no":
+            raise SurveyError(f"deredden: photometry {kind!r} is dereddened: {state} by the survey map")
+
+
+def canonical_table(
+    table: Any,
+    survey: SurveyMap | str | None,
+    photometry: str | Mapping[str, str] | None = None,
+    bands: Iterable[str] | None = None,
+    **options: Any,
+) -> QTable:
+    """Take a table in a survey's columns to canonical columns.
+
+    Parameters
+    ----------
+    table : Table, QTable or pandas.DataFrame
+        One row per object.
+    survey, photometry, bands, **options
+        As in `request`.
+
+    Returns
+    -------
+    QTable
+        The same rows, canonical columns.
+
+    Raises
+    ------
+    SurveyError
+        If map and table do not fit.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> mags = Table({"id": [1], "mag_r": [20.0], "err_r": [0.1]})
+    >>> survey = {"object_id": "id", "bands": ["r"],
+    ...           "photometry": {"total": {"mag": "mag_{band}", "error": "err_{band}", "system": "AB"}}}
+    >>> from astrokeras.surveys import SurveyMap, canonical_table
+    >>> print(canonical_table(mags, SurveyMap.model_validate(survey))["flux_r"][0])
+    36310.0 nJy
+    """
+    made = request(survey, photometry, bands, **options)
+    names = list(table.columns) if hasattr(table, "to_records") and not hasattr(table, "colnames") else table.colnames
+    columns: dict[str, Native] = {}
+    wanted = [f.name for f in made.fields]
+    for reference, needed in made.natives(wanted).items():
+        try:
+            name, index = locate(reference, names)
+        except SurveyError:
+            if needed:
+                raise
+            continue
+        columns[reference] = element(_native(table[name]), reference, index)
+    return assemble(convert(made, columns, len(table), wanted), made.fields)
+
+
+def _native(column: Any) -> Native:
+    """A column of a table in memory."""
+    unit = getattr(column, "unit", None)
+    array = np.ma.asanyarray(getattr(column, "value", column)) if unit is not None else np.ma.asanyarray(column)
+    if array.dtype.kind == "O" or array.dtype.kind == "T":
+        array = np.ma.MaskedArray(array, [x is None or x != x for x in array.tolist()])
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return Native(array if np.ma.is_masked(array) else np.ma.getdata(array), "" if unit is None else unit.to_string())
+
+
+def assemble(columns: Mapping[str, Any], fields: Iterable[Field]) -> QTable:
+    """QTable of canonical columns, with the units and descriptions of their Fields."""
+    from astropy.table import QTable
+
+    from ..chunk import as_column, typed
+
+    known = {f.name: f for f in fields}
+    return QTable({n: as_column(typed(values, known[n], "survey"), known[n]) for n, values in columns.items()})

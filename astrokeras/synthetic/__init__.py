@@ -1,0 +1,1 @@
+"""Synthetic sky: spectral energy distributions, populations and catalogs with known truth."""

@@ -1,0 +1,158 @@
+"""Synthetic catalogs of galaxies, stars and quasars with known redshift and class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import Field as Parameter
+from pydantic import ValidationInfo, field_validator, model_validator
+
+from ..errors import ChunkError, did_you_mean
+from ..expression import Expression
+from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field, by_name, flux_field, select
+from ..stage import Partition, Source
+from .generate import BLOCK, generate
+from .systems import SYSTEMS
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+Z_SPEC = Field(name="z_spec", kind="f8", description="True redshift, 0 for stars", ucd="src.redshift")
+CLASS_TRUE = Field(name="class_true", kind="str", description="True class: GALAXY, STAR or QSO", ucd="src.class")
+
+
+class Synthetic(Source):
+    """Galaxies, stars and quasars with known redshift and class, as a survey would measure them.
+
+    Parameters
+    ----------
+    rows : int
+        Number of objects.
+    seed : int
+        Seed; a row depends on seed, parameters and its number only, not on partitions or on the other bands asked for.
+    system : {"sdss", "lsst", "decam"}
+        Filter system, with its survey's depth.
+    bands : tuple of str, optional
+        Bands of the system: ``ugriz`` for sdss, ``ugrizy`` for lsst, ``grizY`` (default ``grz``) for decam.
+    depth : dict, optional
+        5 sigma AB magnitudes of point sources by band, for bands that differ from the survey: SDSS imaging; LSST after
+        ten years (Ivezic et al. 2019); the Legacy Surveys' goal for DECam (Dey et al. 2019), DES-like in i and Y.
+    classes : dict
+        Shares of ``galaxy``, ``star`` and ``qso``; divided by their sum.
+    mag_limit : float, optional
+        Faintest true AB magnitude in the reference band (r; i for lsst); by default 1.5 mag above the depth (S/N = 20).
+    missing : float
+        Fraction of rows in which one band, taken at random, was not observed (NaN, flag ``MISSING_BAND``).
+    where : str, optional
+        Selection of rows.
+    """
+
+    name: ClassVar = "synthetic"
+    version: ClassVar = 1
+
+    rows: int = Parameter(ge=1, le=10**12)
+    seed: int = Parameter(default=0, ge=0, lt=2**63)
+    system: Literal["sdss", "lsst", "decam"] = "sdss"
+    bands: tuple[Band, ...] = Parameter(default=(), validate_default=True)
+    depth: dict[Band, Annotated[float, Parameter(ge=15, le=35)]] = Parameter(default={})
+    classes: dict[Literal["galaxy", "star", "qso"], Annotated[float, Parameter(ge=0, allow_inf_nan=False)]] = Parameter(
+        default={"galaxy": 0.8, "star": 0.15, "qso": 0.05}
+    )
+    mag_limit: float | None = Parameter(default=None, le=30)
+    missing: float = Parameter(default=0.0, ge=0, le=1)
+
+    @field_validator("bands")
+    @classmethod
+    def _known_bands(cls, bands: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        # Without a valid system there is nothing to compare with; that error is reported already.
+        if "system" not in info.data:
+            return bands
+        _check_bands(bands, info.data["system"])
+        if len(set(bands)) < len(bands):
+            raise ValueError(f"a band is named twice in {list(bands)}")
+        return bands or SYSTEMS[info.data["system"]].bands
+
+    @field_validator("depth")
+    @classmethod
+    def _known_depths(cls, depth: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        if "system" in info.data:
+            _check_bands(depth, info.data["system"])
+        return depth
+
+    @field_validator("classes")
+    @classmethod
+    def _some_class(cls, classes: dict[str, float]) -> dict[str, float]:
+        if sum(classes.values()) <= 0:
+            raise ValueError("needs a share above 0 for at least one of galaxy, star, qso")
+        return classes
+
+    @model_validator(mode="after")
+    def _limit_fainter_than_brightest(self) -> Self:
+        system = SYSTEMS[self.system]
+        if self.faintest < system.bright + 1:
+            raise ValueError(f"mag_limit {self.faintest} is too bright; {self.system} starts at {system.bright} mag")
+        return self
+
+    @property
+    def faintest(self) -> float:
+        """Magnitude limit in the reference band."""
+        reference = SYSTEMS[self.system].reference
+        return self.depths[reference] - 1.5 if self.mag_limit is None else self.mag_limit
+
+    @property
+    def depths(self) -> dict[str, float]:
+        """5 sigma magnitudes of all bands of the system."""
+        return SYSTEMS[self.system].depth | self.depth
+
+    def fields(self) -> tuple[Field, ...]:
+        """Fields of the catalog: identifier, position, fluxes and errors, truth, flags."""
+        photometry = [
+            flux_field(band, measure, filter=SYSTEMS[self.system].filters[band], photometry="model", dereddened="yes")
+            for band in self.bands
+            for measure in ("", "err")
+        ]
+        return (OBJECT_ID, RA, DEC, *photometry, Z_SPEC, CLASS_TRUE, FLAGS)
+
+    def partitions(self, max_rows: int) -> Iterator[Partition]:
+        """Ranges of row numbers; whole blocks where they fit, which saves work and changes no value."""
+        step = max_rows - max_rows % BLOCK or max_rows
+        width = len(str(self.rows))
+        for start in range(0, self.rows, step):
+            stop = min(start + step, self.rows)
+            yield Partition(f"{start:0{width}d}", rows=stop - start, payload={"start": start, "stop": stop})
+
+    def read(self, partition: Partition, columns: Iterable[str]) -> QTable:
+        """Make the rows of a partition.
+
+        Selections are made on plain arrays: a table that was indexed refers to itself, and its memory stays until the
+        garbage collector comes by.
+
+        Raises
+        ------
+        ChunkError
+            If a column is unknown.
+        """
+        from astropy.table import QTable
+
+        from ..chunk import as_column
+
+        known = by_name(self.fields())
+        chosen = [field.name for field in select(columns, known.values(), self.name)]
+        condition = Expression.parse(self.where) if self.where else None
+        named = condition.names if condition else frozenset()
+        unknown = sorted(named - set(known))
+        if unknown:
+            raise ChunkError(f"{self.name}.where: no column {unknown[0]!r}{did_you_mean(unknown[0], known)}")
+        start, stop = partition.payload["start"], partition.payload["stop"]
+        made = generate(self, start, stop, {*chosen, *named})
+        if condition:
+            rows = condition.select(made, stop - start)
+            made = {name: values[rows] for name, values in made.items()}
+        return QTable({name: as_column(made[name], known[name]) for name in chosen}, meta={"rows_read": stop - start})
+
+
+def _check_bands(bands: Iterable[str], system: str) -> None:
+    for band in bands:
+        if band not in SYSTEMS[system].filters:
+            raise ValueError(f"{system} has no band {band!r}{did_you_mean(band, SYSTEMS[system].filters)}")

@@ -1,0 +1,121 @@
+"""What a worker does with one partition: module-level functions of small items, so that any executor can run them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import QTable
+
+from .chunk import evaluate
+from .errors import AstrokerasError, RunError
+from .expression import Expression
+from .fields import FLAGS, OBJECT_ID, Field, by_name
+from .flags import Flag
+from .links import Link, load, read_source
+from .stage import Output, Stage
+from .store import making, write_json, write_part
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """Take a partition through a segment.
+
+    Attributes
+    ----------
+    link : Link
+        Where the rows are.
+    stages : sequence of (str, Stage)
+        Where each stands in the pipeline file (for messages), and the stage.
+    columns : tuple of str
+        Columns to read.
+    stored : tuple of Field
+        Columns to store.
+    directory : Path
+        Where the part goes.
+    """
+
+    link: Link
+    stages: Sequence[tuple[str, Stage]]
+    columns: tuple[str, ...]
+    stored: tuple[Field, ...]
+    directory: Path
+
+
+@dataclass(frozen=True)
+class PieceTask:
+    """Write the rows of a partition for an output."""
+
+    link: Link
+    output: Output
+    fields: tuple[Field, ...]
+    directory: Path
+    place: str
+
+
+def make_part(task: PartTask) -> dict[str, Any]:
+    """Read, run the stages, store; return rows and seconds."""
+    clock = [time.perf_counter()]
+    with _Told(task.link, "reading"):
+        chunk = (load if task.link.parts else read_source)(task.link, task.columns)
+    read = int(chunk.meta.get("rows_read", len(chunk)))
+    clock.append(time.perf_counter())
+    for place, stage in task.stages:
+        with _Told(task.link, f"{place}: {stage.id or stage.name}", chunk):
+            chunk = stage(chunk)
+    clock.append(time.perf_counter())
+    with _Told(task.link, "storing"):
+        made = write_part(task.directory, chunk, _present(chunk, task.stored), {"rows_read": read})
+    clock.append(time.perf_counter())
+    names = ("read", "stages", "store")
+    seconds = {n: b - a for n, a, b in zip(names, clock[:-1], clock[1:], strict=True)}
+    return {"rows": made["rows"], "rows_read": read, "seconds": seconds}
+
+
+def _present(chunk: QTable, stored: tuple[Field, ...]) -> tuple[Field, ...]:
+    fields = by_name([OBJECT_ID, *stored, FLAGS])
+    return tuple(f for f in fields.values() if f.name in chunk.colnames)
+
+
+def make_piece(task: PieceTask) -> dict[str, Any]:
+    """Load, select, write the rows of one partition for an output; return its facts."""
+    names = [f.name for f in task.fields]
+    where = task.output.where
+    extra = [n for n in (*(Expression.parse(where).names if where else ()), "flags") if n not in names]
+    start = time.perf_counter()
+    with _Told(task.link, f"{task.place}: {task.output.name}"):
+        chunk = load(task.link, [*names, *extra], final=True)
+        total = len(chunk)
+        if where:
+            chunk = chunk[evaluate(where, chunk)]
+        bits = np.asarray(chunk["flags"])
+        flags = {flag.name: int(np.count_nonzero(bits & flag)) for flag in Flag if np.any(bits & flag)}
+        with making(task.directory) as new:
+            facts = task.output.write(chunk[names], task.fields, new / "piece")
+            done = {"rows": len(chunk), "rows_before": total, "flags": flags, "facts": facts}
+            write_json(new / "receipt.json", done)
+    return done | {"seconds": {"output": time.perf_counter() - start}}
+
+
+class _Told:
+    """Adds to an error what was being done, on which partition, and the first objects. The one broad except."""
+
+    def __init__(self, link: Link, doing: str, chunk: QTable | None = None):
+        self.link, self.doing, self.chunk = link, doing, chunk
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if error is None or not isinstance(error, Exception) or isinstance(error, RunError):
+            return
+        objects = ""
+        if self.chunk is not None and "object_id" in self.chunk.colnames:
+            objects = f", first objects {', '.join(str(i) for i in self.chunk['object_id'][:3])}"
+        # An error of ours is a sentence; of any other kind, its type says more than its text.
+        text = str(error) if isinstance(error, AstrokerasError) else f"{kind.__name__}: {error}"
+        raise RunError(f"{self.doing} (partition {self.link.name()}{objects}): {text}") from error

@@ -1,0 +1,1 @@
+"""Benchmarks of astrokeras, for asv: ``cd benchmarks && asv run --python=same --quick``."""

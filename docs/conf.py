@@ -1,0 +1,68 @@
+"""Sphinx configuration: astropy's shared settings, and what is ours."""
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import reference  # noqa: E402
+from sphinx_astropy.conf.v2 import *  # noqa: E402, F403
+from sphinx_astropy.conf.v2 import exclude_patterns, extensions, html_theme_options  # noqa: E402
+
+project = "astrokeras"
+author = "astrokeras developers"
+copyright = "2026, astrokeras developers"
+try:
+    release = installed_version("astrokeras")
+except PackageNotFoundError:
+    release = "development version"
+version = release
+
+extensions += ["myst_parser"]
+# Not used here, and they ask for graphviz and for a plot directory.
+for unused in ("sphinx.ext.inheritance_diagram", "matplotlib.sphinxext.plot_directive"):
+    if unused in extensions:
+        extensions.remove(unused)
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+exclude_patterns += ["changes", "_build"]
+myst_heading_anchors = 3
+
+html_title = f"astrokeras {release}"
+html_static_path = []
+html_theme_options = {**html_theme_options, "show_nav_level": 1, "logo": {"text": "astrokeras"}}
+
+# The inventories of other projects are fetched only where there is a network on purpose, so that a build is the same
+# everywhere; references into other packages are then plain text.
+if os.environ.get("READTHEDOCS") != "True":
+    intersphinx_mapping = {}
+nitpick_ignore_regex = [
+    # Single backticks in docstrings name parameters as often as objects: link what can be linked.
+    ("py:obj", r".*"),
+    ("py:.*", r"(astropy|builtins|collections|keras|numpy|np|pandas|pathlib|pydantic|typing)\b.*"),
+    # What pydantic, enum and dataclasses write into inherited docstrings.
+    (
+        "py:class",
+        r"(Any|BaseModel|ConfigDict|Path|QTable|Table|Self|Iterable|Mapping|int|str|float|bool|None|tuple|dict)",
+    ),
+]
+
+autodoc_typehints = "none"
+autoclass_content = "class"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+
+def without_signature(app, what, name, obj, options, signature, return_annotation):
+    """Drop the signature of settings: a table of their parameters follows."""
+    return ("", None) if what == "class" and hasattr(obj, "model_fields") else None
+
+
+def setup(app):
+    """Write the generated pages before Sphinx looks for its sources."""
+    app.connect("builder-inited", lambda app: reference.write(HERE / "generated"))
+    app.connect("autodoc-process-signature", without_signature)
