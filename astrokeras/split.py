@@ -144,7 +144,7 @@ def _drawn(first: np.ndarray, group: np.ndarray, wanted: list[tuple[str, float]]
 
 def _respect(part: np.ndarray, group: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fixed rows keep their part; other rows of an object with fixed test rows are withheld."""
-    unknown = sorted(set(np.unique(fixed)) - {*PARTS, ""})
+    unknown = sorted(set(fixed.tolist()) - {*PARTS, ""})
     if unknown:
         raise TrainingError(f"split: {unknown[0]!r} is no part (allowed: {', '.join(PARTS)})")
     part = np.where(fixed != "", fixed, part)

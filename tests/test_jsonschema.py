@@ -2,6 +2,7 @@
 
 import copy
 
+import jsonschema
 import pytest
 import tiny_parts
 
@@ -9,8 +10,6 @@ from astrokeras import registry
 from astrokeras.resources import pipelines_dir
 from astrokeras.spec.jsonschema import parameters, schema
 from astrokeras.spec.nodes import parse_yaml, plain, read_yaml
-
-jsonschema = pytest.importorskip("jsonschema")
 
 EXAMPLE = """
 astrokeras: 1

@@ -104,7 +104,7 @@ def test_golden_rows_that_differ_are_told(copy):
         (lambda p: p.write_bytes(b"PK\x03\x04"), "damaged golden rows"),
         (lambda p: np.savez(p, input_flux=np.zeros(3)), "damaged golden rows"),
         (lambda p: np.savez(p, input_flux=np.array([print], object)), "damaged golden rows"),
-        (lambda p: os.truncate(p, bundles.MAX_GOLDEN_BYTES + 1), "golden rows need less"),
+        (lambda p: np.savez_compressed(p, x=np.zeros(bundles.MAX_GOLDEN_BYTES, "u1")), "golden rows need less"),
     ],
 )
 def test_damaged_golden_rows(copy, damage, expected):
@@ -196,11 +196,12 @@ class TestSave:
         bundles.save(copy, model, toy_card(description="better words"), toy_rows())
         assert read_card(copy).description == "better words"
 
-    def test_a_directory_of_something_else_stays(self, tmp_path, model):
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_a_directory_of_something_else_stays(self, tmp_path, model, overwrite):
         (tmp_path / "m").mkdir()
         (tmp_path / "m" / "thesis.tex").write_text("precious")
         with pytest.raises(ModelError, match=r"card\.json: no such file"):
-            bundles.save(tmp_path / "m", model, toy_card(), toy_rows())
+            bundles.save(tmp_path / "m", model, toy_card(), toy_rows(), overwrite)
         assert [p.name for p in tmp_path.rglob("*")] == ["m", "thesis.tex"]
 
     def test_nothing_half_written_remains(self, tmp_path, model):

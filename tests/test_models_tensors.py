@@ -57,7 +57,7 @@ def test_units_convert(unit, factor):
 
 
 def test_unit_that_is_no_flux():
-    with pytest.raises(ChunkError, match="flux_g.*'mag' does not convert to 'nJy'"):
+    with pytest.raises(ChunkError, match=r"flux_g.*'mag' does not convert to 'nJy'"):
         encode(table([[1, 2, 3]], unit="mag"), make_card())
 
 
@@ -143,7 +143,7 @@ def test_match_knows_bands_extras_and_overrides():
     assert match(make_card(may_miss=("g",)), fields(("r", "i"), photometry="model", dereddened="yes")) == (
         "band 'g' is not in the data and is masked",
     )
-    with pytest.raises(ModelError, match="needs the bands 'g', 'r'.*none of its bands may be missing"):
+    with pytest.raises(ModelError, match=r"needs the bands 'g', 'r'.*none of its bands may be missing"):
         match(make_card(), fields(("i",)))
     with pytest.raises(ModelError, match="no fact 'filtre'; did you mean 'filter'"):
         match(make_card(), fields(), ("filtre",))

@@ -38,6 +38,15 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
+def description(field: Field) -> str:
+    """What a column is, for people: its description, with the filter and the kind of photometry of a flux."""
+    text = field.description.strip() or field.name.replace("_", " ")
+    stated = [
+        f"{what} {value}" for what, value in (("filter", field.filter), ("photometry", field.photometry)) if value
+    ]
+    return f"{text} ({', '.join(stated)})" if stated else text
+
+
 def column_facts(field: Field) -> dict[str, str | float]:
     """What is known of a column beyond name, unit and UCD: filter, photometry, dereddened, and its ``meta``."""
     stated = {"filter": field.filter, "photometry": field.photometry, "dereddened": field.dereddened}

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from ..errors import OutputError
 from ..fields import Field
-from .facts import column_facts, flatten
+from .facts import column_facts, description, flatten
 from .records import Cell
 
 _LETTERS = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "bool": "L", "ascii": "A"}
@@ -79,7 +79,7 @@ def _add_column(header: fits.Header, i: int, field: Field, cell: Cell) -> None:
                 f"column {field.name!r} has missing values and the value {cell.null}; give its field a null"
             )
         header[f"TNULL{i}"] = cell.null
-    for key, text in (("TUCD", field.ucd), ("TCOMM", field.description)):
+    for key, text in (("TUCD", field.ucd), ("TCOMM", description(field))):
         if text:
             header[f"{key}{i}"] = _ascii(text)
 

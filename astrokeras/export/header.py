@@ -12,7 +12,7 @@ from astropy.io.votable.dataorigin import DATAORIGIN_INFO, DATAORIGIN_QUERY_INFO
 
 from ..errors import OutputError
 from ..fields import Field
-from .facts import by_facts, flatten
+from .facts import by_facts, description, flatten
 from .preflight import vounit
 from .records import Cell
 
@@ -104,7 +104,7 @@ def _field(votable: tree.VOTableFile, field: Field, cell: Cell, identifier: str,
         ucd=field.ucd or None,
         ref=system,
     )
-    made.description = _description(field)
+    made.description = description(field)
     null = _stated_null(field, cell)
     if null is not None:
         made.values.null = null
@@ -122,14 +122,6 @@ def _stated_null(field: Field, cell: Cell) -> int | None:
             f"column {field.name!r} has missing elements and the value {cell.null}; give its field a null"
         )
     return None if cell.clash else cell.null
-
-
-def _description(field: Field) -> str:
-    text = field.description or field.name.replace("_", " ")
-    stated = [
-        f"{what} {value}" for what, value in (("filter", field.filter), ("photometry", field.photometry)) if value
-    ]
-    return f"{text} ({', '.join(stated)})" if stated else text
 
 
 def _add_infos(votable: tree.VOTableFile, resource: tree.Resource, provenance: Mapping[str, Any]) -> None:

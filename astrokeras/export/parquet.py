@@ -13,8 +13,8 @@ from astropy.table.meta import get_yaml_from_table
 
 from ..chunk import typed, values
 from ..fields import Field
-from .facts import column_facts, flatten
-from .records import Cell
+from .facts import column_facts, description, flatten
+from .records import Cell, cell_shape
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -64,7 +64,7 @@ def schema(
     """
     columns = []
     for field, facts in zip(fields, found, strict=True):
-        metadata = {"unit": field.unit, "ucd": field.ucd, "description": field.description}
+        metadata = {"unit": field.unit, "ucd": field.ucd, "description": description(field)}
         metadata |= {
             name: value if isinstance(value, str) else json.dumps(value) for name, value in column_facts(field).items()
         }
@@ -97,7 +97,7 @@ def _empty(fields: Iterable[Field], found: Iterable[Mapping[str, Any]]) -> Table
         table[field.name] = Column(
             np.zeros((0, *size), dtype),
             unit=field.unit or None,
-            description=field.description or None,
+            description=description(field),
             meta=column_facts(field),
         )
     return table
@@ -121,7 +121,9 @@ def merge_found(all_found: list[tuple[list[dict[str, Any]], int]], fields: tuple
     """
     chosen = [found for found, rows in all_found if rows] or [found for found, _ in all_found[:1]]
     if not chosen:
-        return [{"kind": "i8" if f.kind == "id" else f.kind, "shape": list(f.shape), "width": 1} for f in fields]
+        return [
+            {"kind": "i8" if f.kind == "id" else f.kind, "shape": list(cell_shape(f.shape)), "width": 1} for f in fields
+        ]
     merged = [dict(facts) for facts in chosen[0]]
     for found in chosen[1:]:
         for field, known, facts in zip(fields, merged, found, strict=True):

@@ -185,11 +185,11 @@ def merge(layouts: Iterable[tuple[Layout, int]], product: Product) -> Layout:
     OutputError
         If a column has identifiers of two types, or cells of two shapes.
     """
-    known = list(layouts)
-    if not known:
+    given = list(layouts)
+    if not given:
         return _blank(product.fields)
     # A partition without rows tells nothing about its columns.
-    chosen = [layout for layout, rows in known if rows] or [layout for layout, _ in known[:1]]
+    chosen = [layout for layout, rows in given if rows] or [layout for layout, _ in given[:1]]
     merged = chosen[0]
     for layout in chosen[1:]:
         cells = tuple(_join(a, b, product.path) for a, b in zip(merged.cells, layout.cells, strict=True))
@@ -197,9 +197,16 @@ def merge(layouts: Iterable[tuple[Layout, int]], product: Product) -> Layout:
     return merged
 
 
+def cell_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Cell shape where nothing but the field is known: an axis of any length (-1) counts one."""
+    return tuple(max(1, n) for n in shape)
+
+
 def _blank(fields: tuple[Field, ...]) -> Layout:
     """Layout of a table that has no partition."""
-    cells = [Cell(f.name, "ascii", (2,)) if f.kind == "str" else Cell(f.name, f.kind, f.shape) for f in fields]
+    cells = [
+        Cell(f.name, "ascii", (2,)) if f.kind == "str" else Cell(f.name, f.kind, cell_shape(f.shape)) for f in fields
+    ]
     return Layout(tuple(replace(cell, kind="i8") if cell.kind == "id" else cell for cell in cells), null_bits=False)
 
 

@@ -104,8 +104,8 @@ class Fits(Output):
 def _not_ascii(name: str, texts: np.ndarray) -> str:
     row = next(i for i, text in enumerate(texts.tolist()) if not text.isascii())
     return (
-        f"fits: column {name!r} holds {str(texts[row])!r} (row {row} of the partition), and FITS tables hold ASCII only; "
-        "write a votable or parquet, or leave the column out"
+        f"fits: column {name!r} holds {str(texts[row])!r} (row {row} of the partition), and FITS tables hold ASCII "
+        "only; write a votable or parquet, or leave the column out"
     )
 
 

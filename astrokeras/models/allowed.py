@@ -15,26 +15,28 @@ MAX_ELEMENTS = 1 << 24
 
 MODELS = ("Functional", "Sequential")
 
-_LAYERS = frozenset(
-    """InputLayer Dense Activation ReLU LeakyReLU ELU Softmax Identity
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_LAYERS = _words("""
+    InputLayer Dense Activation ReLU LeakyReLU ELU Softmax Identity
     BatchNormalization LayerNormalization UnitNormalization Rescaling
     Dropout AlphaDropout GaussianDropout GaussianNoise SpatialDropout2D
     Add Average Concatenate Maximum Minimum Multiply Subtract Flatten Reshape
     Conv2D Conv2DTranspose DepthwiseConv2D SeparableConv2D UpSampling2D ZeroPadding2D Cropping2D
-    AveragePooling2D MaxPooling2D GlobalAveragePooling2D GlobalMaxPooling2D""".split()
-)
-_INITIALIZERS = frozenset(
-    """Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal
-    OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros""".split()
-)
-_REGULARIZERS = frozenset("L1 L2 L1L2".split())
-_CONSTRAINTS = frozenset("MaxNorm MinMaxNorm NonNeg UnitNorm".split())
-_OPS = frozenset("Absolute Add Divide Multiply Negative OnesLike Subtract ZerosLike".split())
-_DTYPES = frozenset("float16 bfloat16 float32 float64 mixed_float16 mixed_bfloat16".split())
-_ACTIVATIONS = frozenset(
-    """celu elu exponential gelu hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid log_softmax
-    mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign swish tanh tanh_shrink""".split()
-)
+    AveragePooling2D MaxPooling2D GlobalAveragePooling2D GlobalMaxPooling2D""")
+_INITIALIZERS = _words("""
+    Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal
+    OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros""")
+_REGULARIZERS = _words("L1 L2 L1L2")
+_CONSTRAINTS = _words("MaxNorm MinMaxNorm NonNeg UnitNorm")
+_OPS = _words("Absolute Add Divide Multiply Negative OnesLike Subtract ZerosLike")
+_DTYPES = _words("float16 bfloat16 float32 float64 mixed_float16 mixed_bfloat16")
+_ACTIVATIONS = _words("""
+    celu elu exponential gelu hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid log_softmax
+    mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign swish tanh tanh_shrink""")
 
 # Module of a serialized object to the classes allowed from it.
 _CLASSES = {
@@ -50,9 +52,7 @@ _OURS = re.compile(r"astrokeras\.layers(\.[a-z_]+)*")
 # Numbers under these keys are no sizes.
 _IDENTITIES = frozenset({"seed", "shared_object_id"})
 # Keys that would change what a layer is or how many weights it has.
-_FORBIDDEN = frozenset(
-    {"lora_rank", "lora_alpha", "quantization_mode", "quantization_config", "gptq_unpacked_column_size"}
-)
+_FORBIDDEN = _words("lora_rank lora_alpha quantization_mode quantization_config gptq_unpacked_column_size")
 
 
 def problem(key: str, value: Any) -> str | None:
@@ -111,7 +111,8 @@ def weight_shapes(found: dict[str, Any], where: str) -> list[tuple[int, ...]]:
         return [tuple(_size(n) for n in weight) for weight in rule(config, shape)]
     except (KeyError, TypeError, IndexError, ValueError):
         raise UnsafeModelError(
-            f"{where}: {name} {config.get('name')!r} states sizes that are no integers, or not the shape it was built for"
+            f"{where}: {name} {config.get('name')!r} states sizes that are no integers, "
+            "or not the shape it was built for"
         ) from None
 
 

@@ -1,12 +1,13 @@
 """A saved model: the directory with ``model.keras``, ``card.json`` and ``golden.npz``.
 
-Saving is atomic, loading is safe: the card is read, the archive inspected and its digest compared before Keras opens it.
+Saving is atomic, loading is safe: the card is read, the archive inspected and its digest compared before Keras sees it.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ModelError
+from .backend import start
 from .card import CARD, Card, created, read_card, write_card
 from .inspect import inspect
 
@@ -92,7 +94,7 @@ def save(
     golden_inputs : mapping of numpy.ndarray
         Inputs from `astrokeras.models.tensors.encode`; the first 16 rows are used.
     overwrite : bool
-        Replace another model that lies there.
+        Replace another model that lies there; a directory with anything else in it is never touched.
 
     Raises
     ------
@@ -126,17 +128,17 @@ def _settle(new: Path, directory: Path, card: Card, overwrite: bool) -> None:
     """Rename onto the target; an old model is moved away first and removed last."""
     old = new.with_name(f"{new.name}.old")
     if directory.exists():
-        if not overwrite and any(directory.iterdir()):
-            _same(directory, card)
+        if any(directory.iterdir()):
+            _replaceable(directory, card, overwrite)
         directory.rename(old)
     new.rename(directory)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _same(directory: Path, card: Card) -> None:
-    """Raise unless the model that lies there has the digest of this one."""
+def _replaceable(directory: Path, card: Card, overwrite: bool) -> None:
+    """Raise unless a model lies there that is this one, or may be overwritten."""
     there = read_card(directory)
-    if there.digest != card.digest:
+    if there.digest != card.digest and not overwrite:
         raise ModelError(
             f"{directory}: holds another model, {there.name} {there.version} ({there.digest[:12]}); "
             f"save elsewhere, or replace it with overwrite=True"
@@ -161,6 +163,7 @@ def load(directory: str | Path) -> Bundle:
         raise ModelError(
             f"{path}: has the digest {found[:12]}, its card says {card.digest[:12] or 'none'}; not the model described"
         )
+    start()
     import keras
 
     from .. import layers  # noqa: F401  registers the layers of astrokeras
@@ -247,12 +250,14 @@ def _write_golden(model: keras.Model, card: Card, golden_inputs: Mapping[str, np
 
 def _read_golden(path: Path, card: Card) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     try:
-        if path.stat().st_size > MAX_GOLDEN_BYTES:
-            raise ModelError(f"{path}: has {path.stat().st_size} bytes; golden rows need less than {MAX_GOLDEN_BYTES}")
-        with np.load(path, allow_pickle=False, max_header_size=1000) as stored:
-            inputs = {name: stored[f"input_{name}"] for name in card.tensors}
-            return inputs, {field.name: stored[f"output_{field.name}"] for field in card.outputs}
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+            if size > MAX_GOLDEN_BYTES:
+                raise ModelError(f"{path}: holds {size} bytes; golden rows need less than {MAX_GOLDEN_BYTES}")
+            with np.load(stream, allow_pickle=False) as stored:
+                inputs = {name: stored[f"input_{name}"] for name in card.tensors}
+                return inputs, {field.name: stored[f"output_{field.name}"] for field in card.outputs}
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; the golden rows are missing") from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path}: damaged golden rows ({error})") from None

@@ -1,9 +1,9 @@
 """Looks into a ``.keras`` archive before Keras does, and refuses whatever a network of ours has no use for.
 
-``safe_mode`` of Keras has been bypassed (CVE-2025-1550, CVE-2025-9906), does not cover ``.h5`` (CVE-2025-9905) and bounds
-no memory. Here: three members, stored and not compressed; classes, functions and ops from allow-lists
-(`astrokeras.models.allowed`); no weight that the file does not hold; HDF5 without links, virtual or external storage and
-filters. Needs no Keras.
+``safe_mode`` of Keras has been bypassed (CVE-2025-1550, CVE-2025-9906), does not cover ``.h5`` (CVE-2025-9905) and
+bounds no memory. Here: three members, stored and not compressed; classes, functions and ops from allow-lists
+(`astrokeras.models.allowed`); no weight that the file does not hold; HDF5 without links, virtual or external storage
+and filters. Needs no Keras.
 """
 
 from __future__ import annotations
@@ -201,15 +201,15 @@ def _walk(root: dict[str, Any]) -> Iterator[tuple[str, Any, int]]:
 
 
 def _weights_fit(path: Path, objects: list[dict[str, Any]], datasets: dict[str, np.ndarray]) -> None:
-    """Every weight that the architecture implies must be in the file: what is loaded is no larger than what is there."""
+    """Every weight that the architecture implies must be in the file: loading makes none larger than what is there."""
     held = Counter(array.shape for array in datasets.values())
     for found in objects:
         for shape in allowed.weight_shapes(found, f"{path}: {CONFIG}"):
             held[shape] -= 1
             if held[shape] < 0:
+                layer = f"{found['class_name']} {found['config'].get('name')!r}"
                 raise UnsafeModelError(
-                    f"{path}: {CONFIG}: {found['class_name']} {found['config'].get('name')!r} implies a weight of shape "
-                    f"{shape}, which {WEIGHTS} does not hold"
+                    f"{path}: {CONFIG}: {layer} implies a weight of shape {shape}, which {WEIGHTS} does not hold"
                 )
 
 

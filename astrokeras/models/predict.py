@@ -1,7 +1,7 @@
 """Running a graph over many rows: one predictor per process and model, with batches of one fixed size.
 
-This is the only place that knows which backend Keras has. On TensorFlow a ``tf.function`` of fixed signature reaches the
-speed of the matrix products; ``model.predict`` costs 37 ms per call, and changing shapes leak memory.
+This is the only place that knows which backend Keras has. On TensorFlow a ``tf.function`` of fixed signature reaches
+the speed of the matrix products; ``model.predict`` costs 37 ms per call, and changing shapes leak memory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ModelError
+from .backend import start
 from .bundle import Bundle, load, named_outputs
 from .card import read_card
 
@@ -27,35 +28,33 @@ BATCH = 8192
 Columns = dict[str, np.ndarray]
 
 
-def set_threads(n: int) -> None:
+def set_threads(n: int) -> bool:
     """Set the number of threads of the backend in this process; training depends on it, inference does not.
 
-    Call it before anything has computed with the backend.
+    Returns
+    -------
+    bool
+        Whether it holds now. A backend that has computed already keeps the number it has.
 
     Raises
     ------
     ModelError
-        If ``n`` is below 1, or the backend runs with another number already.
+        If ``n`` is below 1.
     """
     if n < 1:
         raise ModelError(f"threads must be at least 1, got {n}")
-    for variable in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-        os.environ[variable] = str(n)
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    if "tensorflow" in sys.modules:
-        _set_tensorflow_threads(n)
+    started_so = os.environ.get("TF_NUM_INTRAOP_THREADS") == str(n)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(n)
-
-
-def _set_tensorflow_threads(n: int) -> None:
-    threading = sys.modules["tensorflow"].config.threading
-    if threading.get_intra_op_parallelism_threads() == n:
-        return
-    try:
-        threading.set_intra_op_parallelism_threads(n)
-    except RuntimeError:
-        raise ModelError(f"TensorFlow already runs with other than {n} threads; set them before it computes") from None
+    if "tensorflow" in sys.modules and not started_so:
+        threading = sys.modules["tensorflow"].config.threading
+        try:
+            threading.set_intra_op_parallelism_threads(n)
+        except RuntimeError:
+            return False
+    os.environ.update({"TF_NUM_INTRAOP_THREADS": str(n), "OMP_NUM_THREADS": str(n)})
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    return True
 
 
 class Predictor:
@@ -136,6 +135,7 @@ def _cached(directory: Path, digest: str, batch: int) -> Predictor:
 
 
 def _compiled(bundle: Bundle, batch: int) -> Callable[[Columns], Columns]:
+    start()
     import keras
 
     backend = keras.backend.backend()

@@ -6,56 +6,21 @@ Training and inference use the same `encode`, so that a model sees the same numb
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..densities import pdf_summary
 from ..errors import ModelError, did_you_mean
-from ..fields import FACTS, FLAGS, Field, by_name
+from ..fields import FLAGS, Field, by_name
 from ..flags import Flag
 from .card import Card
+from .compare import OVERRIDES, differences, lacking_bands, match
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-#: Facts whose mismatch a pipeline may override.
-OVERRIDES = FACTS
-
-
-def match(card: Card, fields: Iterable[Field], override: Iterable[str] = ()) -> tuple[str, ...]:
-    """Compare what a model takes with what a source offers, before any data is read.
-
-    Parameters
-    ----------
-    card : Card
-        Of the model.
-    fields : iterable of Field
-        Columns available to the stage.
-    override : iterable of str
-        Facts whose mismatch is accepted, out of `OVERRIDES`; the objects are flagged then.
-
-    Returns
-    -------
-    tuple of str
-        Notes: mismatches overridden, bands that are masked, facts that the source does not state.
-
-    Raises
-    ------
-    ModelError
-        If a band or an extra input is missing that the card does not allow to be missing, or a fact differs; names all.
-    """
-    known = by_name(fields)
-    lacking = _lacking(card, known)
-    notes = [f"band {band!r} is not in the data and is masked" for band in lacking]
-    present = [band for band in card.bands if band not in lacking]
-    notes += _differences(card, {band: known[f"flux_{band}"].facts for band in present}, override)
-    stated = by_name(card.inputs)
-    for fact in FACTS:
-        silent = [b for b in present if fact in stated[f"flux_{b}"].facts and fact not in known[f"flux_{b}"].facts]
-        if silent:
-            notes.append(f"the data do not state {fact} of {_names(silent)}; not compared with the model's")
-    return tuple(notes)
+__all__ = ["OVERRIDES", "blank", "decode", "domain", "encode", "match", "output_fields", "written_fields"]
 
 
 def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -92,10 +57,10 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     """
     from ..chunk import facts_of
 
-    lacking = _lacking(card, chunk.colnames)
+    lacking = lacking_bands(card, chunk.colnames)
     absent = {f"{kind}_{band}" for kind in ("flux", "flux_err") for band in lacking}
     facts = {band: facts_of(chunk[f"flux_{band}"]) for band in card.bands if band not in lacking}
-    mismatch = bool(_differences(card, facts, override))
+    mismatch = bool(differences(card, facts, override))
     arrays = {f.name: _column(chunk, f, f.name in absent) for f in card.inputs}
     raw, error = (np.stack([arrays[f"{kind}_{b}"] for b in card.bands], axis=1) for kind in ("flux", "flux_err"))
     bad = np.isinf(raw) | (np.isfinite(raw) & ~(np.isfinite(error) & (error > 0)))
@@ -244,59 +209,6 @@ def _column(chunk: QTable, field: Field, absent: bool) -> np.ndarray:
         return array.astype(np.float32)
 
 
-def _lacking(card: Card, known: Iterable[str]) -> list[str]:
-    """Bands of the model that the data lack, all of which the card allows to be missing."""
-    known = set(known)
-    extras = [name for name in card.extras if name not in known]
-    if extras:
-        raise ModelError(
-            f"model {card.name} needs {_names(extras)}, which the data do not have{did_you_mean(extras[0], known)}"
-        )
-    lacking = [b for b in card.bands if not {f"flux_{b}", f"flux_err_{b}"} <= known]
-    refused = [b for b in lacking if b not in card.may_miss]
-    if refused:
-        allowed = (
-            f"only {_names(card.may_miss)} may be missing" if card.may_miss else "none of its bands may be missing"
-        )
-        raise ModelError(
-            f"model {card.name} needs the bands {_names(refused)} (flux_{refused[0]} and flux_err_{refused[0]}, ...), "
-            f"which the data do not have; {allowed}"
-        )
-    if len(card.bands) - len(lacking) < card.min_bands:
-        raise ModelError(
-            f"model {card.name} needs at least {card.min_bands} of its bands {_names(card.bands)}; "
-            f"the data lack {_names(lacking)}"
-        )
-    return lacking
-
-
-def _differences(card: Card, facts: Mapping[str, Mapping[str, str]], override: Iterable[str]) -> list[str]:
-    """Mismatches that are overridden; the others raise. A fact that one side does not state is not compared."""
-    override = _checked(override)
-    stated = by_name(card.inputs)
-    accepted, refused = [], []
-    for band, found in facts.items():
-        wanted: dict[str, Any] = stated[f"flux_{band}"].facts
-        for fact in FACTS:
-            ours, theirs = wanted.get(fact), found.get(fact)
-            if None in (ours, theirs) or ours == theirs or (fact == "dereddened" and "unverified" in (ours, theirs)):
-                continue
-            text = f"band {band!r}: the model was trained on {fact} {ours!r}, the data have {theirs!r}"
-            (accepted if fact in override else refused).append((fact, text))
-    if refused:
-        names = ", ".join(sorted({fact for fact, _ in refused}))
-        listed = "; ".join(text for _, text in refused)
-        raise ModelError(f"model {card.name}: {listed}. `override: [{names}]` accepts this and flags the objects")
-    return [f"{text} (overridden)" for _, text in accepted]
-
-
-def _checked(override: Iterable[str]) -> frozenset[str]:
-    override = frozenset(override)
-    for name in sorted(override - set(OVERRIDES)):
-        raise ModelError(f"override: no fact {name!r}{did_you_mean(name, OVERRIDES)}")
-    return override
-
-
 def _outside(card: Card, arrays: Mapping[str, np.ndarray], observed: np.ndarray) -> np.ndarray:
     """Rows with an observed input outside the range of the training rows."""
     outside = np.zeros(len(observed), bool)
@@ -306,7 +218,3 @@ def _outside(card: Card, arrays: Mapping[str, np.ndarray], observed: np.ndarray)
         index = counts.get(name.replace("flux_err_", "flux_"))
         outside |= beyond & observed[:, index] if index is not None else beyond
     return outside
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)

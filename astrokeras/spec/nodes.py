@@ -72,9 +72,9 @@ class Mapping:
     values: dict[str, Node] = field(default_factory=dict)
     keys: dict[str, Place] = field(default_factory=dict)
 
-    def with_value(self, key: str, value: Node) -> Mapping:
-        """Return a mapping with one value replaced or added."""
-        keys = {key: value.place, **self.keys}
+    def with_value(self, key: str, value: Node, place: Place | None = None) -> Mapping:
+        """Return a mapping with one value replaced or added; ``place`` is the new one of its key."""
+        keys = {**self.keys, key: place or self.keys.get(key, value.place)}
         return Mapping(self.place, {**self.values, key: value}, keys)
 
 

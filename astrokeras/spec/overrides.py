@@ -23,6 +23,8 @@ class _AddressError(ValueError):
 
 @dataclass(frozen=True)
 class _Change:
+    """What to put in, and the place of the last name of the address."""
+
     value: Node
     place: Place
 
@@ -51,7 +53,8 @@ def apply(root: Mapping, sets: Iterable[str], sections: Iterable[str], problems:
         if value is None:
             continue
         try:
-            root = _section(root, address.strip().split("."), _Change(value, start), tuple(sections))
+            last = Place(start.file, 1, address.rfind(".") + 2)
+            root = _section(root, address.strip().split("."), _Change(value, last), tuple(sections))
         except _AddressError as error:
             problems.append(start.problem(str(error)))
     return root
@@ -72,7 +75,7 @@ def _section(root: Mapping, keys: list[str], change: _Change, sections: tuple[st
         raise _AddressError(f"no section '{head}'{did_you_mean(head, sections)}")
     old = root.values.get(head, Mapping(change.place))
     if len(keys) == 1:
-        return root.with_value(head, change.value)
+        return root.with_value(head, change.value, change.place)
     if head in ("stages", "outputs"):
         return root.with_value(head, _in_list(old, head, keys[1:], change))
     if head == "source":
@@ -87,7 +90,8 @@ def _in_list(section: Node, head: str, keys: list[str], change: _Change) -> Node
     item = items[index]
     if not isinstance(item, Mapping):
         item = Mapping(item.place, {name: Scalar("", item.place)}, {name: item.place})
-    new = item.with_value(name, _below(item.values[name], keys[1:], change, f"{head}.{keys[0]}"))
+    inside = _below(item.values[name], keys[1:], change, f"{head}.{keys[0]}")
+    new = item.with_value(name, inside, None if keys[1:] else change.place)
     return Sequence((*items[:index], new, *items[index + 1 :]), section.place)
 
 
@@ -125,8 +129,10 @@ def _in_part(section: Node, keys: list[str], change: _Change) -> Node:
     if keys[0] != name:
         whole = f"replace it whole: --set 'source={{{keys[0]}: {{...}}}}'"
         raise _AddressError(f"the source in the file is '{name}', not '{keys[0]}'; {whole}")
-    inside = section.values[name] if isinstance(section, Mapping) else Scalar("", section.place)
-    return Mapping(section.place, {name: _below(inside, keys[1:], change, f"source.{name}")}, {name: section.place})
+    if not isinstance(section, Mapping):
+        section = Mapping(section.place, {name: Scalar("", section.place)}, {name: section.place})
+    inside = _below(section.values[name], keys[1:], change, f"source.{name}")
+    return section.with_value(name, inside, None if keys[1:] else change.place)
 
 
 def _below(node: Node, keys: list[str], change: _Change, label: str) -> Node:
@@ -140,7 +146,7 @@ def _below(node: Node, keys: list[str], change: _Change, label: str) -> Node:
         if not key:
             raise _AddressError(f"a name is missing after '{label}.'")
         child = node.values.get(key, Mapping(change.place))
-        return node.with_value(key, _below(child, rest, change, f"{label}.{key}"))
+        return node.with_value(key, _below(child, rest, change, f"{label}.{key}"), None if rest else change.place)
     if isinstance(node, Sequence):
         if not key.isdecimal() or int(key) >= len(node.items):
             raise _AddressError(f"'{label}' is a list of {len(node.items)}: '{key}' must be a number from 0")

@@ -86,7 +86,7 @@ def fluxes(request: Request, channel: Channel, columns: Mapping[str, Native]) ->
     else:
         scale = _scale(request, channel, columns[channel.value], facts) * 10.0 ** (-0.4 * offset)
         result = from_fluxes(value, error, scale, ivar=statement.ivar is not None)
-    if channel.flag is not None:
+    if channel.flag in columns:
         result = flagged(result, numbers(columns, channel.flag))
     if request.deredden:
         result = dereddened(result, transmission(request, channel.band, columns))

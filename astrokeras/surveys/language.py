@@ -125,7 +125,7 @@ class Photometry(Statement):
     error, ivar : str, optional
         Template of the columns of standard errors (same unit) or inverse variances; none: no errors are known.
     flag : str, optional
-        Template of boolean or integer columns; where not 0, the measurement is bad.
+        Template of boolean or integer columns; where not 0, the measurement is bad. Used where a file has it.
     unit : str, optional
         Of fluxes. Without it the file must state the unit.
     zero_point : float, optional

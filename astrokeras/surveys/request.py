@@ -147,7 +147,8 @@ class Request:
         if survey.position is not None and columns & {"ra", "dec", "flags"}:
             out |= dict.fromkeys((survey.position.ra, survey.position.dec), not survey.position.optional)
         for channel in self.wanted(columns):
-            references = (channel.value, channel.error, channel.flag, self.extinction(channel.band))
+            out |= {channel.flag: False} if channel.flag is not None else {}
+            references = (channel.value, channel.error, self.extinction(channel.band))
             out |= dict.fromkeys((r for r in references if r is not None), True)
         for name in LABELS.keys() & columns:
             label = self.label(name)

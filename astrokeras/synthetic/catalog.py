@@ -149,7 +149,8 @@ class Synthetic(Source):
         if condition:
             rows = condition.select(made, stop - start)
             made = {name: values[rows] for name, values in made.items()}
-        return QTable({name: as_column(made[name], known[name]) for name in chosen}, meta={"rows_read": stop - start})
+        columns = {name: as_column(made[name], known[name]) for name in chosen}
+        return QTable(columns, meta={"rows_read": stop - start}, copy=False)
 
 
 def _check_bands(bands: Iterable[str], system: str) -> None:

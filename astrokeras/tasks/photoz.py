@@ -147,8 +147,10 @@ class PhotoZ(Trainable):
 
     def run(self, chunk: QTable) -> dict[str, Any]:
         """See `Stage.run`."""
+        from ..models import backend
         from ..models.predict import predictor
 
+        backend.start()
         if self.model is None:
             raise TrainingError("photoz has no model yet: call fit")
         ready = predictor(find(self.model), batch=self.batch)
@@ -180,9 +182,11 @@ class PhotoZ(Trainable):
             If the rows cannot give a model.
         """
         from .. import chunk as border
+        from ..models import backend
         from ..models.predict import set_threads
 
         set_threads(self.train.threads)
+        backend.start()
         table = border.canonical(dataset)
         projected = border.project(table, self.training_fields(), self.name)
         target = np.asarray(projected[self.train.target], float)

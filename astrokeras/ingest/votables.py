@@ -1,0 +1,99 @@
+"""VOTables in every serialisation, by astropy; a service's error message is an error, whatever rows come with it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import IngestError
+from ..surveys.columns import Native
+from .tablefile import Cut, TableFile, TableOptions, even_cuts
+
+_log = logging.getLogger(__name__)
+
+
+class VOTableFile(TableFile):
+    """A table of a VOTable, held in memory: the format has no way to read a part of it."""
+
+    kind = "VOTable"
+
+    def __init__(self, path: str, options: TableOptions):
+        from astropy.io.votable import parse
+        from astropy.io.votable.exceptions import VOWarning
+
+        try:
+            with warnings.catch_warnings():
+                # Files of archives break the standard in many harmless ways.
+                warnings.simplefilter("ignore")
+                document = parse(path, verify="ignore")
+        except (VOWarning, ValueError, OSError, IndexError, KeyError, TypeError, AttributeError) as error:
+            raise IngestError(f"{path}: is no readable VOTable: {str(error)[:300] or type(error).__name__}") from None
+        _refuse_service_error(path, document)
+        self._table = _chosen(path, document, options.table)
+        names = [f.name or f.ID for f in self._table.fields]
+        super().__init__(path, names, f"table {self._table.name or self._table.ID or ''}".strip())
+        self._ids = dict(zip(names, (f.ID for f in self._table.fields), strict=True))
+        self._units = {n: f.unit for n, f in zip(names, self._table.fields, strict=True)}
+        self.rows = len(self._table.array)
+
+    def cuts(self, max_rows: int) -> Iterator[Cut]:
+        """Cut the rows evenly."""
+        yield from even_cuts(self.rows, max_rows)
+
+    def read(self, names: Sequence[str], cut: Cut) -> dict[str, Native]:
+        """Take columns of some rows."""
+        return {name: self._native(name, cut) for name in names}
+
+    def _native(self, name: str, cut: Cut) -> Native:
+        array = self._table.array[self._ids[name]][cut.start : cut.stop]
+        unit = self._units[name]
+        stated = "" if unit is None else getattr(unit, "to_string", lambda: str(unit))()
+        if array.dtype.kind == "O":
+            array = self._objects(array, name)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        mask, data = np.ma.getmaskarray(array), np.ma.getdata(array)
+        if not np.any(mask):
+            return Native(data, stated)
+        if data.dtype.kind == "f":
+            return Native(np.where(mask, np.asarray(np.nan, data.dtype), data), stated)
+        return Native(np.ma.MaskedArray(data, mask), stated)
+
+    def _objects(self, array: Any, name: str) -> np.ma.MaskedArray:
+        mask = np.ma.getmaskarray(array)
+        values = ["" if gone else value for gone, value in zip(mask, np.ma.getdata(array), strict=True)]
+        if any(isinstance(v, np.ndarray) for v in values):
+            raise IngestError(f"{self.what}, column {name!r}: cells of variable length are not read")
+        return np.ma.MaskedArray(np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values], str), mask)
+
+
+def _refuse_service_error(path: str, document: Any) -> None:
+    """DALI: INFO QUERY_STATUS tells whether the service could answer."""
+    infos = [*document.infos, *(info for resource in document.resources for info in resource.infos)]
+    for info in infos:
+        if (info.name or "").upper() != "QUERY_STATUS":
+            continue
+        status = (info.value or "").upper()
+        if status == "ERROR":
+            message = " ".join((info.content or "no message").split())
+            raise IngestError(f"{path}: the service answered with an error: {message}")
+        if status == "OVERFLOW":
+            _log.warning("%s: the service cut the result short (QUERY_STATUS is OVERFLOW)", path)
+
+
+def _chosen(path: str, document: Any, wanted: int | str | None) -> Any:
+    tables = list(document.iter_tables())
+    have = ", ".join(f"{i} {t.name or t.ID or '(no name)'}" for i, t in enumerate(tables))
+    if not tables:
+        raise IngestError(f"{path}: the VOTable has no table")
+    if wanted is None:
+        if len(tables) > 1:
+            raise IngestError(f"{path}: has several tables; name one with `table:` ({have})")
+        return tables[0]
+    same = [t for i, t in enumerate(tables) if wanted in (i, t.name, t.ID)]
+    if len(same) != 1:
+        raise IngestError(f"{path}: has {'no' if not same else 'more than one'} table {wanted!r}; tables: {have}")
+    return same[0]

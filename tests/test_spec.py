@@ -1,0 +1,445 @@
+"""The pipeline file: what its values become, and every mistake at its line and column."""
+
+import pickle
+import re
+import subprocess
+import sys
+
+import pytest
+import tiny_parts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from astrokeras.errors import SpecError
+from astrokeras.spec import field_names, load, load_site
+from test_nodes import FRAGMENTS
+
+WHOLE = """\
+astrokeras: 1
+name: stripe82
+vars:
+  data: "${ASTRO_DATA}/dr17"
+  photo: "{data}/{field}/photo.fits"
+  rows: 1e6
+  bands: [u, g]
+fields: [001, west]
+source:
+  stars:
+    files: "{photo}"
+    center: -05:30:00
+    observed: 2026-01-01
+    rows: "{rows}"
+    depth: 22
+    sentinels: [-99, 1e20, -inf]
+    photometry: {color: no, total: 012}
+    clean: false
+split: {test: .2, validate: 0.1, group: object_id, seed: 7}
+partition: {rows: 5000}
+stages:
+  - colors: {bands: "{bands}"}
+  - colors: {bands: "{bands}", id: again, system: Vega}
+  - photoz:
+      model: boss@1
+      where: "p > 0.5"
+      train: {target: z_spec, rate: 1e-3, network: {layers: [1e2, 3]}}
+      save: "models/{field}"
+outputs:
+  - votable: {path: "products/{field}.vot", columns: [ids, "p_*"]}
+  - fits: {path: "{here}/all{{x}}-{band}.fits"}
+"""
+ENV = {"ASTRO_DATA": "/sky"}
+
+SMALL = """\
+astrokeras: 1
+source:
+  stars: {files: a.fits}
+stages:
+  - colors: {bands: [g, r]}
+outputs:
+  - votable: {path: a.vot}
+"""
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Parts of the tests instead of those of astrokeras."""
+    tiny_parts.install(monkeypatch)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Return a function that writes a file and gives its name, relative to the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text, name="pipeline.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return name
+
+    return write
+
+
+@pytest.fixture
+def problems(write):
+    """Return a function that gives the problems of a text as ``line:column: message``."""
+
+    def problems(text, *sets, env=ENV):
+        with pytest.raises(SpecError) as caught:
+            load(write(text), sets, env)
+        return [str(p).removeprefix("pipeline.yaml:") for p in caught.value.problems]
+
+    return problems
+
+
+def test_values_arrive_as_an_astronomer_means_them(write):
+    source = load(write(WHOLE), env=ENV).source
+    assert source.files == "/sky/dr17/001/photo.fits"
+    assert source.center == "-05:30:00"
+    assert source.observed == "2026-01-01"
+    assert (source.rows, source.depth, source.clean) == (1_000_000, 22.0, False)
+    assert source.sentinels == (-99.0, 1e20, float("-inf"))
+    assert source.photometry == {"color": "no", "total": "012"}
+
+
+def test_sections_and_parts(write):
+    pipeline = load(write(WHOLE, "sub/whole.yaml"), env=ENV)
+    assert (pipeline.name, pipeline.file, pipeline.here) == ("stripe82", "sub/whole.yaml", "sub")
+    assert pipeline.split.fractions == {"test": 0.2, "validate": 0.1, "calibrate": 0.0}
+    assert (pipeline.split.group, pipeline.split.seed) == ("object_id", 7)
+    assert pipeline.partition.rows == 5000
+    assert pipeline.stage_ids() == ("colors", "again", "photoz")
+    assert [type(stage).__name__ for stage in pipeline.stages] == ["Colors", "Colors", "PhotoZ"]
+    assert pipeline.stages[0].bands == ("u", "g")
+    assert pipeline.stages[2].train.rate == 0.001
+    assert pipeline.stages[2].train.network.layers == (100, 3)
+    assert pipeline.outputs[0].columns == ("ids", "p_*")
+    assert pipeline.outputs[1].path == "sub/all{x}-{band}.fits"
+
+
+def test_fields_expand_one_by_one(write):
+    pipeline = load(write(WHOLE), env=ENV)
+    assert field_names(pipeline) == ("001", "west")
+    west = pipeline.for_field("west")
+    assert west.field == "west"
+    assert west.source.files == "/sky/dr17/west/photo.fits"
+    assert west.outputs[0].path == "products/west.vot"
+    assert west.stages[2].save == "models/west"
+    assert west.stages[:2] == pipeline.stages[:2]
+    assert west.stages[0] is pipeline.for_field("001").stages[0]
+    assert pipeline.per_field(("outputs", 0, "path"))
+    assert not pipeline.per_field(("outputs", 1, "path"))
+    assert pipeline.per_field(("stages", 2, "save"))
+    assert not pipeline.per_field(("stages", 2, "train"))
+    assert pipeline.per_field(("source",))
+
+
+def test_without_fields_there_is_one_bound(write):
+    pipeline = load(write(SMALL))
+    assert field_names(pipeline) == ()
+    bound = pipeline.for_field()
+    assert (bound.field, bound.source, bound.stages) == (None, pipeline.source, pipeline.stages)
+    assert (pipeline.name, pipeline.split, pipeline.partition, pipeline.here) == ("pipeline", None, None, ".")
+    with pytest.raises(ValueError, match="no fan-out"):
+        pipeline.for_field("west")
+
+
+def test_a_field_that_does_not_fit(write):
+    text = SMALL.replace("stars: {files: a.fits}", 'stars: {files: a.fits, rows: "{field}"}')
+    pipeline = load(write("fields: [1, two]\n" + text))
+    assert pipeline.for_field("1").source.rows == 1
+    with pytest.raises(SpecError, match=r"4:34: stars.rows: needs an integer, got 'two' \(field 'two'\)"):
+        pipeline.for_field("two")
+
+
+def test_braces_of_a_field_and_of_the_environment_are_literal(write):
+    text = SMALL.replace("a.fits", '"${X}/{field}"').replace("a.vot", '"{field}.vot"')
+    pipeline = load(write('fields: ["{{x}}"]\n' + text), env={"X": "{data}"})
+    assert pipeline.for_field("{x}").source.files == "{data}/{x}"
+
+
+def test_alone_a_name_keeps_its_type_and_its_text(write):
+    text = "vars: {a: 012, b: [1, 2], c: '7', d: 1e3}\n" + SMALL
+    text = text.replace("{files: a.fits}", '{files: "{a}", sentinels: "{b}", center: "{d}", depth: "{d}", rows: "${N}"}')
+    source = load(write(text), env={"N": "20"}).source
+    assert (source.files, source.sentinels, source.rows) == ("012", (1.0, 2.0), 20)
+    assert (source.center, source.depth) == ("1e3", 1000.0)
+
+
+def test_quoted_numbers_are_text(problems):
+    assert problems(SMALL.replace("{files: a.fits}", "{files: a.fits, rows: '12'}")) == [
+        "3:34: stars.rows: needs an integer, got '12'"
+    ]
+
+
+def test_parts_may_be_named_alone(write):
+    text = SMALL.replace("- colors: {bands: [g, r]}", "- colors\n  - photoz:")
+    assert load(write(text)).stages == (tiny_parts.Colors(), tiny_parts.PhotoZ())
+
+
+def test_the_digest_is_that_of_the_content(write):
+    digest = load(write(SMALL)).digest
+    same = "# why\n\n" + SMALL.replace("{files: a.fits}", "\n    files: 'a.fits'  # the catalog")
+    swapped = SMALL.replace("astrokeras: 1\n", "") + "astrokeras: 1\n"
+    assert load(write(same, "other.yaml")).digest == digest
+    assert load(write(swapped)).digest == digest
+    assert load(write(SMALL.replace("g, r", "r, g"))).digest != digest
+    assert load(write(SMALL), ["stages.colors.bands=[g, i]"]).digest != digest
+    assert load(write(WHOLE), env=ENV).digest == load(write(WHOLE), env={"ASTRO_DATA": "/other"}).digest
+
+
+def test_a_pipeline_pickles(write):
+    pipeline = load(write(WHOLE), env=ENV)
+    again = pickle.loads(pickle.dumps(pipeline))
+    assert again == pipeline
+    assert again.for_field("west") == pipeline.for_field("west")
+
+
+def test_problems_of_others_find_their_place(write):
+    pipeline = load(write(WHOLE), ["stages.photoz.batch=512"], ENV)
+    at = {
+        ("stages", 2): "pipeline.yaml:24:5",
+        ("stages", 2, "where"): "pipeline.yaml:26:14",
+        ("stages", 2, "train", "rate"): "pipeline.yaml:27:38",
+        ("stages", 2, "train", "epochs"): "pipeline.yaml:27:7",
+        ("stages", 2, "batch"): "--set stages.photoz.batch=512:1:21",
+        ("stages", 9): "pipeline.yaml:21:1",
+        ("outputs", 0, "columns", 1): "pipeline.yaml:30:58",
+        ("source",): "pipeline.yaml:10:3",
+        ("source", "files"): "pipeline.yaml:11:12",
+        ("split", "group"): "pipeline.yaml:19:42",
+        ("fields",): "pipeline.yaml:8:1",
+        ("nowhere",): "pipeline.yaml:1:1",
+    }
+    assert {address: str(pipeline.problem(address, "x")).removesuffix(": x") for address in at} == at
+
+
+def test_all_problems_at_once(problems):
+    text = """\
+astrokeras: 1
+stagse: []
+source:
+  stars: {rows: many, where: "((a)", depth: deep}
+stages:
+  - colors: {bands: [g], bnads: [r]}
+  - colours:
+outputs:
+  - votable: {path: a.vot, columns: ra}
+"""
+    assert problems(text) == [
+        "2:1: unknown section 'stagse'; did you mean 'stages'?",
+        "4:3: stars.files: is required",
+        "4:17: stars.rows: needs an integer, got 'many'",
+        "4:30: stars: where: unbalanced parentheses in '((a)'",
+        "4:45: stars.depth: needs a number, got 'deep'",
+        "6:26: colors.bnads: unknown parameter; did you mean 'bands'?",
+        "7:5: no stage named 'colours'; did you mean 'colors'?",
+        "9:35: votable.columns: needs a list, got 'ra'",
+    ]
+
+
+# What is written instead of the stage `colors` (line 5) or of the parameters of the source (line 3).
+STAGE_MISTAKES = [
+    ("photoz: {batch: 012}", "5:20: photoz.batch: needs an integer, got '012'; a leading zero means octal to some: write 12"),
+    ("photoz: {batch: 1.5}", "5:20: photoz.batch: needs an integer, got 1.5"),
+    ("photoz: {batch: {n}}", "5:12: photoz.batch: needs an integer, got a mapping {n}; a name in braces needs quotes"),
+    ("photoz: {batch: }", "5:12: photoz.batch: needs an integer, got nothing"),
+    ("photoz: {batch: null}", "5:20: photoz.batch: needs an integer, got 'null'"),
+    ("photoz: {checkpoint: yes}", "5:25: photoz.checkpoint: needs true or false, got 'yes'"),
+    ("photoz: {checkpoint: 1}", "5:25: photoz.checkpoint: needs true or false, got 1"),
+    ("photoz: {grid: x}", "5:19: photoz.grid: needs an integer or 'auto', got 'x'"),
+    ("photoz: {model: [a]}", "5:12: photoz.model: needs text, got a list of 1"),
+    ("photoz: {train: 5}", "5:20: photoz.train: needs a mapping {name: value}, got 5"),
+    ("photoz: {train: {target: u}}", "5:29: photoz.train.target: needs a column of truth, got 'u'"),
+    ("photoz: {train: {epochs: 3}}", "5:12: photoz.train.target: is required"),
+    ("photoz: {train: {target: z_spec, epochs: 0}}", "5:45: photoz.train.epochs: needs a value of at least 1, got 0"),
+    ("photoz: {train: {target: z_spec, rate: -1}}", "5:43: photoz.train.rate: needs a value greater than 0, got -1"),
+    (
+        "photoz: {train: {target: z_spec, network: {layer: [1]}}}",
+        "5:47: photoz.train.network.layer: unknown parameter; did you mean 'layers'?",
+    ),
+    (
+        "photoz: {train: {target: z_spec, network: {layers: [1, x]}}}",
+        "5:59: photoz.train.network.layers[1]: needs an integer, got 'x'",
+    ),
+    (
+        "photoz: {train: {target: z_spec, network: tiny}}",
+        "5:46: photoz.train.network: needs a mapping {name: value} or 'small' or 'large', got 'tiny'",
+    ),
+    ("colors: {bands: [g, 2]}", "5:24: colors.bands[1]: needs text like the pattern ^[A-Za-z][A-Za-z0-9]*$, got 2"),
+    ("colors: {system: ab}", "5:21: colors.system: needs 'AB' or 'Vega', got 'ab'; did you mean 'AB'?"),
+    ("colors: {wavelength: 5}", "5:14: colors.wavelength: unknown parameter (allowed: bands, checkpoint, id, system, where)"),
+    ("colors: [g, r]", "5:13: colors: needs a mapping {name: value}, got a list of 2"),
+    ("colors: 5", "5:13: colors: needs a mapping {name: value}, got 5"),
+    ("colors: {id: a.b}", "5:5: colors: id 'a.b' needs letters, digits, '_' and '-'"),
+    ("{colors: , photoz: }", "5:5: needs one 'stage: {parameters}', got colors, photoz"),
+    ("[colors]", "5:5: needs one 'stage: {parameters}', got nothing"),
+    ("colors: {bands: {bandz}}", "5:12: colors.bands: needs a list, got a mapping {bandz}; a name in braces needs quotes"),
+    ("colors: {bands: ['{bandz}']}", "5:22: no variable '{bandz}'; did you mean 'band'?"),
+    ("colors: {where: '{field}'}", "5:21: '{field}' has no meaning here"),
+    ("colors: {where: 'a } b'}", "5:21: a lone '}'; write '}}'"),
+    ("colors: {where: 'a{'}", "5:21: a lone '{'; write '{{'"),
+    ("photoz: {model: '${NO_SUCH}/x'}", "5:21: environment variable 'NO_SUCH' is not set"),
+    ("colors: {bands: '${NO_SUCH}'}", "5:21: environment variable 'NO_SUCH' is not set"),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), STAGE_MISTAKES)
+def test_mistakes_in_a_stage(problems, written, said):
+    found = problems(SMALL.replace("colors: {bands: [g, r]}", written))
+    assert len(found) == 1
+    assert found[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("astrokeras: 1\n", "", "1:1: the format is missing: the file needs a line 'astrokeras: 1'"),
+        ("astrokeras: 1", "astrokeras: 2", "1:13: astrokeras: this version reads format 1 only"),
+        ("astrokeras: 1", "astrokeras: true", "1:13: astrokeras: this version reads format 1 only"),
+        ("astrokeras: 1", "astrokeras: 1\nname: a b", "2:7: name: needs one word"),
+        ("astrokeras: 1", "astrokeras: 1\nname: ../x", "2:7: name: needs one word"),
+        ("astrokeras: 1", "astrokeras: 1\nname: [x]", "2:7: name: needs one word"),
+        ("astrokeras: 1", "astrokeras: 1\nvars: 5", "2:7: vars: needs a mapping"),
+        ("astrokeras: 1", "astrokeras: 1\nvars: {field: 5}", "2:8: vars: 'field' has a meaning of its own"),
+        ("astrokeras: 1", "astrokeras: 1\nvars: {a b: 5}", "2:8: vars: 'a b' is no name"),
+        ("astrokeras: 1", 'astrokeras: 1\nvars: {a: "{b}", b: 1}', "2:11: no variable '{b}' (allowed: band, field, here)"),
+        ("astrokeras: 1", 'astrokeras: 1\nvars: {a: [1], b: "{a}x"}', "2:19: '{a}' is a list, which can only stand alone"),
+        ("astrokeras: 1", "astrokeras: 1\nsplit: {tset: .1}", "2:9: split.tset: unknown parameter; did you mean 'test'?"),
+        ("astrokeras: 1", "astrokeras: 1\nsplit: {test: .5, validate: .5}", "2:1: split: test + validate + calibrate = 1"),
+        ("astrokeras: 1", "astrokeras: 1\nsplit: {folds: 1}", "2:16: split.folds: needs a value of at least 2, got 1"),
+        ("astrokeras: 1", "astrokeras: 1\npartition: {rows: 0}", "2:19: partition.rows: needs a value greater than 0"),
+        ("astrokeras: 1", "astrokeras: 1\nfields: 5", "2:9: fields: needs a list of names, {glob: pattern}"),
+        ("astrokeras: 1", "astrokeras: 1\nfields: []", "2:9: fields.names: needs at least 1 entries, got a list of 0"),
+        ("astrokeras: 1", "astrokeras: 1\nfields: [a, a]", "2:1: fields: field 'a' is listed twice"),
+        ("astrokeras: 1", "astrokeras: 1\nfields: [a, b/c]", "2:13: fields.names[1]: 'b/c' cannot name a field"),
+        ("astrokeras: 1", "astrokeras: 1\nfields: {glob: a, table: {path: b}}", "2:1: fields: needs a list of names, or one"),
+        ("astrokeras: 1", "astrokeras: 1\nfields: ['{field}']", "2:10: '{field}' has no meaning here"),
+        ("source:\n  stars: {files: a.fits}\n", "", "1:1: 'source' is required: {name: parameters} (allowed: stars)"),
+        ("stars: {files: a.fits}", "{stars: {files: a}, moons: 1}", "3:3: needs one 'source: {parameters}', got stars, moons"),
+        ("stars:", "star:", "3:3: no source named 'star'; did you mean 'stars'?"),
+        ("  - colors: {bands: [g, r]}", "  colors: {bands: [g, r]}", "5:3: stages: needs a list of '- name: {parameters}'"),
+        ("- votable: {path: a.vot}", "- votable", "7:5: votable.path: is required"),
+        ("- votable: {path: a.vot}", "- voltable: {path: a}", "7:5: no output named 'voltable'; did you mean 'votable'?"),
+        ("outputs:\n  - votable: {path: a.vot}\n", "", "1:1: the pipeline makes nothing"),
+        (
+            "- votable: {path: a.vot}",
+            "- votable: {path: a.vot}\n  - fits: {path: ./a.vot}",
+            "8:18: fits.path: './a.vot' is already written on line 7",
+        ),
+        (
+            "- colors: {bands: [g, r]}",
+            "- colors: {bands: [g, r]}\n  - colors",
+            "6:5: colors: is the second of that name; give it an 'id:', because there is 'colors' already on line 5",
+        ),
+        (
+            "- colors: {bands: [g, r]}",
+            "- colors: {id: x}\n  - photoz: {id: x}",
+            "6:5: photoz: has the id 'x' already on line 5",
+        ),
+        (
+            "- colors: {bands: [g, r]}",
+            "- photoz: {save: m}\n  - photoz: {id: x, save: m/}",
+            "6:27: photoz.save: 'm/' is already written on line 5",
+        ),
+    ],
+)
+def test_mistakes_in_sections(problems, old, new, said):
+    assert SMALL.count(old) == 1
+    found = problems(SMALL.replace(old, new))
+    assert len(found) == 1
+    assert found[0].startswith(said)
+
+
+def test_a_part_that_cannot_be_imported(problems, monkeypatch):
+    stages = {"colors": "tiny_parts_absent:Colors"}
+    tiny_parts.install(monkeypatch, stages=stages)
+    assert problems(SMALL) == ["5:5: stage 'colors' cannot be imported: No module named 'tiny_parts_absent'"]
+    tiny_parts.install(monkeypatch, stages={"colors": "tiny_parts:Colours"})
+    assert "cannot be imported: module 'tiny_parts' has no attribute 'Colours'" in problems(SMALL)[0]
+    tiny_parts.install(monkeypatch, stages={"colors": "tiny_parts:install"})
+    assert "5:5: stage 'colors' is no class of parameters" in problems(SMALL)[0]
+
+
+def test_a_file_that_is_no_pipeline(write):
+    for text, said in [("[a]\n", "1:1: needs a mapping"), ("text\n", "1:1: needs a mapping"), ("", "1:1: the file is empty")]:
+        with pytest.raises(SpecError, match=said):
+            load(write(text))
+    with pytest.raises(SpecError, match=r"absent.yaml:1:1: cannot be read: no such file"):
+        load("absent.yaml")
+
+
+def test_duplicate_keys_and_other_problems_together(problems):
+    found = problems(SMALL + "  - fits: {path: b, path: c, pth: d}\n")
+    assert found == [
+        "8:22: key 'path' was given before, on line 8",
+        "8:31: fits.pth: unknown parameter; did you mean 'path'?",
+    ]
+
+
+def test_site(write):
+    site = load_site(write("executor: processes\nworkers: 4\nmemory: 4 GB\n", "site.yaml"))
+    assert (site.executor, site.workers, site.threads_per_worker, site.memory) == ("processes", 4, 1, "4 GB")
+    assert load_site(write("workers: '${N}'\n", "site.yaml"), {"N": "3"}).workers == 3
+    with pytest.raises(SpecError) as caught:
+        load_site(write("executor: slrum\nwrokers: 4\nmemory: much\n", "site.yaml"))
+    assert [str(p).removeprefix("site.yaml:") for p in caught.value.problems] == [
+        "1:11: site.executor: needs 'serial' or 'processes', got 'slrum'",
+        "2:1: site.wrokers: unknown parameter; did you mean 'workers'?",
+        "3:9: site.memory: needs text like the pattern ^[0-9]+(\\.[0-9]+)? *[kMGT]i?B$, got 'much'",
+    ]
+
+
+def test_loading_stays_light():
+    code = (
+        "import sys; from astrokeras.spec import load; from astrokeras.spec.reader import registry\n"
+        "heavy = {'tensorflow', 'keras', 'dask', 'photutils', 'pandas', 'astropy', 'pyarrow', 'numpy', 'sklearn'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def _loaded(path, text, sets=()):
+    """Pipeline or problems; anything else fails the test."""
+    path.write_text(text, encoding="utf-8", newline="")
+    try:
+        return load(path, sets, ENV)
+    except SpecError as error:
+        assert error.problems
+        assert all(p.line >= 1 and p.column >= 1 and p.message for p in error.problems)
+        return error.problems
+
+
+_no_reset = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@_no_reset
+@given(st.data())
+def test_any_text_gives_a_pipeline_or_problems(tmp_path, data):
+    text = WHOLE
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        cut = data.draw(st.integers(0, 12))
+        text = text[:start] + data.draw(st.sampled_from(FRAGMENTS)) + text[start + cut :]
+    _loaded(tmp_path / "any.yaml", text)
+
+
+@_no_reset
+@given(st.lists(st.sampled_from([*re.split(r"(\W)", WHOLE), *FRAGMENTS]), max_size=8).map("".join))
+def test_any_set_gives_a_pipeline_or_problems(tmp_path, text):
+    _loaded(tmp_path / "any.yaml", WHOLE, [text, f"stages.photoz.{text}", f"source={text}"])
+
+
+@_no_reset
+@given(st.data())
+def test_a_misspelt_key_is_found_where_it_stands(tmp_path, data):
+    keys = [m for m in re.finditer(r"(?<=[{ ])[a-z]+(?=:)", WHOLE) if WHOLE[: m.start()].count("\n") > 7]
+    key = data.draw(st.sampled_from(keys))
+    text = WHOLE[: key.end()] + "q" + WHOLE[key.end() :]
+    line, column = text[: key.start()].count("\n") + 1, key.start() - text.rfind("\n", 0, key.start())
+    lines = text.splitlines(keepends=True)
+    above = data.draw(st.integers(0, 3))
+    lines.insert(data.draw(st.integers(0, 2)), "# a comment\n" * above)
+    found = _loaded(tmp_path / "any.yaml", "".join(lines))
+    assert isinstance(found, tuple)
+    assert any((p.line, p.column) == (line + above, column) and key[0] + "q" in p.message for p in found), found
