@@ -175,14 +175,15 @@ def append(table: Any, result: Mapping[str, Any], fields: Iterable[Field], stage
     return out
 
 
-def evaluate(text: str, table: QTable) -> np.ndarray:
-    """Rows for which a ``where`` expression holds; a comparison with NaN or a masked value does not."""
+def evaluate(text: str, columns: Mapping[str, Any], n: int) -> np.ndarray:
+    """Rows (of ``n``) for which a ``where`` expression holds; a comparison with NaN or a masked value does not."""
     expression = Expression.parse(text)
-    return expression.select({n: _bare(table[n]) for n in expression.names & set(table.colnames)}, len(table))
+    return expression.select({name: _bare(columns[name]) for name in expression.names & set(columns)}, n)
 
 
 def _bare(column: Any) -> np.ndarray:
-    return values(column, getattr(column, "unit", None).to_string() if getattr(column, "unit", None) else "", "where")
+    unit = getattr(column, "unit", None)
+    return values(column, "" if unit is None else unit.to_string(), "where")
 
 
 def scatter(part: Mapping[str, Any], chosen: np.ndarray, fields: Iterable[Field], flag: Flag) -> dict[str, Any]:

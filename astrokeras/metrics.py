@@ -3,8 +3,8 @@
 With dz = (z_phot - z_spec) / (1 + z_spec):
 
 - ``bias``: median of dz;
-- ``sigma_nmad``: 1.4826 median |dz - median dz| (Hoaglin et al. 1983; Brammer et al. 2008);
-- ``outlier_fraction``: fraction with |dz| > 0.15 (Hildebrandt et al. 2010).
+- ``sigma_nmad``: ``1.4826 median |dz - median dz|`` (Hoaglin et al. 1983; Brammer et al. 2008);
+- ``outlier_fraction``: fraction with ``|dz| > 0.15`` (Hildebrandt et al. 2010).
 
 A PDF is given by its densities on a uniform grid, is linear between grid points, and is normalised here (trapezoid). A
 true redshift beyond the grid counts as the nearest end of the grid. Then
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-#: |dz| beyond which an object is an outlier.
+#: Size of dz beyond which an object is an outlier.
 OUTLIER = 0.15
 #: Half width of the interval of ``odds``, times 1 + z_phot.
 ODDS_WIDTH = 0.03

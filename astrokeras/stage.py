@@ -139,7 +139,8 @@ class Stage(Configured):
 
         if self.where is None:
             return self.run(projected)
-        chosen = border.evaluate(self.where, taken)
+        # Columns that the stage reads are compared in its units, whatever the table has.
+        chosen = border.evaluate(self.where, {n: taken[n] for n in taken.colnames} | dict(projected.items()), len(taken))
         part = self.run(projected[chosen])
         return border.scatter(part, chosen, self.writes(), Flag.NOT_SELECTED)
 
@@ -213,7 +214,7 @@ class Product:
 
 
 class Output(Configured):
-    """A product: workers `write` pieces, one process `close`s them in partition order."""
+    """A product: workers `write` pieces, one process calls `close` in partition order."""
 
     path: str
     columns: tuple[str, ...] | None = None

@@ -91,7 +91,7 @@ def make_piece(task: PieceTask) -> dict[str, Any]:
         chunk = load(task.link, [*names, *extra], final=True)
         total = len(chunk)
         if where:
-            chunk = chunk[evaluate(where, chunk)]
+            chunk = chunk[evaluate(where, dict(chunk.items()), total)]
         bits = np.asarray(chunk["flags"])
         flags = {flag.name: int(np.count_nonzero(bits & flag)) for flag in Flag if np.any(bits & flag)}
         with making(task.directory) as new:

@@ -69,7 +69,14 @@ def heading(text: str, line: str) -> str:
 
 def describe(cls: type[Configured]) -> str:
     """Section of a source, a stage or an output, with a label such as ``stage-photoz``."""
-    return f".. _{kind_of(cls)}-{cls.name}:\n\n{section(cls.name, cls)}"
+    inner = [entry(model) for model in settings(cls) if model not in on_other_pages()]
+    return "\n\n".join([f".. _{kind_of(cls)}-{cls.name}:", heading(cls.name, "-"), entry(cls), *inner])
+
+
+def on_other_pages() -> set[type[BaseModel]]:
+    """Return the models that `SETTINGS` describes."""
+    roots = [cls for _, _, models in SETTINGS.values() for cls in models.values()]
+    return {*roots, *(inner for cls in roots for inner in settings(cls))}
 
 
 def section(title: str, cls: type[BaseModel]) -> str:

@@ -29,3 +29,17 @@ def pytest_collection_modifyitems(items):
 def shared_data() -> Path:
     """Return the folder of the survey files; a test that asks for it is skipped where the folder is absent."""
     return SURVEY_FILES
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory) -> Path:
+    """Return the directory of a small photo-z model for SDSS bands, trained on synthetic galaxies."""
+    from astrokeras import PhotoZ
+    from astrokeras.synthetic.catalog import Synthetic
+
+    source = Synthetic(rows=3000, seed=11, classes={"galaxy": 1.0})
+    table = source.read(next(iter(source.partitions(3000))), [f.name for f in source.fields()])
+    directory = tmp_path_factory.mktemp("models") / "small" / "1.0.0"
+    recipe = {"width": 32, "depth": 2, "members": 2, "epochs": 6, "seed": 1, "n_grid": 64, "threads": 1}
+    PhotoZ(bands=("u", "g", "r", "i", "z"), train=recipe, save=str(directory)).fit(table, directory)
+    return directory

@@ -122,7 +122,7 @@ def test_scatter_leaves_the_others_missing_and_flagged():
 
 def test_where_is_evaluated_on_any_column():
     table = QTable({"flux_g": [1.0, np.nan, 3.0] * u.nJy, "name": ["a", "b", "b"]})
-    assert list(chunk.evaluate("flux_g > 0 and name == 'b'", table)) == [False, False, True]
+    assert list(chunk.evaluate("flux_g > 0 and name == 'b'", dict(table.items()), 3)) == [False, False, True]
 
 
 def test_not_a_table():

@@ -43,7 +43,7 @@ def test_a_list_keeps_its_order_and_its_text(names):
 
 
 def test_folders(names, tmp_path):
-    touch(tmp_path, "sky/b.1/photo.fits", "sky/a/photo.fits", "sky/.hidden/photo.fits", "sky/c/other.fits", "sky/file.txt")
+    touch(tmp_path, "sky/b.1/photo.fits", "sky/a/photo.fits", "sky/.hidden/photo.fits", "sky/c/other.fits", "sky/d.txt")
     assert names("{glob: 'sky/*/'}") == ("a", "b.1", "c")
     assert names("{glob: 'sky/*/photo.fits'}") == ("a", "b.1")
 
@@ -83,6 +83,7 @@ def test_tables(names, tmp_path, name, content, fields):
         ("{table: {path: two.csv}}", "two.csv has several columns (field, ra): say which with 'column'"),
         ("{table: {path: two.csv, column: fild}}", "two.csv has no column 'fild'; did you mean 'field'?"),
         ("{table: {path: gap.csv, column: field}}", "gap.csv, row 2: column 'field' is empty"),
+        ("{table: {path: long.csv}}", "long.csv: field larger than field limit"),
         ("{table: {path: twice.txt}}", "twice.txt gives field 'a' twice"),
         ("{table: {path: slash.txt}}", "slash.txt: 'a/b' cannot name a field"),
     ],
@@ -94,6 +95,7 @@ def test_mistakes(names, tmp_path, fields, said):
         "gap.csv": "field,ra\na,1\n,2\n",
         "twice.txt": "a\nb\na\n",
         "slash.txt": "a/b\n",
+        "long.csv": f"field\n{'x' * 200_000}\n",
     }
     for name, content in files.items():
         (tmp_path / name).write_text(content)

@@ -4,15 +4,16 @@ import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import tiny_parts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_nodes import FRAGMENTS
 
 from astrokeras.errors import SpecError
 from astrokeras.spec import field_names, load, load_site
-from test_nodes import FRAGMENTS
 
 WHOLE = """\
 astrokeras: 1
@@ -29,6 +30,7 @@ source:
     center: -05:30:00
     observed: 2026-01-01
     rows: "{rows}"
+    folder: 2026
     depth: 22
     sentinels: [-99, 1e20, -inf]
     photometry: {color: no, total: 012}
@@ -96,6 +98,7 @@ def test_values_arrive_as_an_astronomer_means_them(write):
     assert source.files == "/sky/dr17/001/photo.fits"
     assert source.center == "-05:30:00"
     assert source.observed == "2026-01-01"
+    assert source.folder == Path("2026")
     assert (source.rows, source.depth, source.clean) == (1_000_000, 22.0, False)
     assert source.sentinels == (-99.0, 1e20, float("-inf"))
     assert source.photometry == {"color": "no", "total": "012"}
@@ -131,6 +134,7 @@ def test_fields_expand_one_by_one(write):
     assert pipeline.per_field(("stages", 2, "save"))
     assert not pipeline.per_field(("stages", 2, "train"))
     assert pipeline.per_field(("source",))
+    assert not pipeline.per_field(("outputs", 7, "path"))
 
 
 def test_without_fields_there_is_one_bound(write):
@@ -147,7 +151,7 @@ def test_a_field_that_does_not_fit(write):
     text = SMALL.replace("stars: {files: a.fits}", 'stars: {files: a.fits, rows: "{field}"}')
     pipeline = load(write("fields: [1, two]\n" + text))
     assert pipeline.for_field("1").source.rows == 1
-    with pytest.raises(SpecError, match=r"4:34: stars.rows: needs an integer, got 'two' \(field 'two'\)"):
+    with pytest.raises(SpecError, match=r"4:32: stars.rows: needs an integer, got 'two' \(field 'two'\)"):
         pipeline.for_field("two")
 
 
@@ -159,7 +163,8 @@ def test_braces_of_a_field_and_of_the_environment_are_literal(write):
 
 def test_alone_a_name_keeps_its_type_and_its_text(write):
     text = "vars: {a: 012, b: [1, 2], c: '7', d: 1e3}\n" + SMALL
-    text = text.replace("{files: a.fits}", '{files: "{a}", sentinels: "{b}", center: "{d}", depth: "{d}", rows: "${N}"}')
+    parameters = '{files: "{a}", sentinels: "{b}", center: "{d}", depth: "{d}", rows: "${N}"}'
+    text = text.replace("{files: a.fits}", parameters)
     source = load(write(text), env={"N": "20"}).source
     assert (source.files, source.sentinels, source.rows) == ("012", (1.0, 2.0), 20)
     assert (source.center, source.depth) == ("1e3", 1000.0)
@@ -167,7 +172,7 @@ def test_alone_a_name_keeps_its_type_and_its_text(write):
 
 def test_quoted_numbers_are_text(problems):
     assert problems(SMALL.replace("{files: a.fits}", "{files: a.fits, rows: '12'}")) == [
-        "3:34: stars.rows: needs an integer, got '12'"
+        "3:32: stars.rows: needs an integer, got '12'"
     ]
 
 
@@ -197,16 +202,16 @@ def test_a_pipeline_pickles(write):
 def test_problems_of_others_find_their_place(write):
     pipeline = load(write(WHOLE), ["stages.photoz.batch=512"], ENV)
     at = {
-        ("stages", 2): "pipeline.yaml:24:5",
-        ("stages", 2, "where"): "pipeline.yaml:26:14",
-        ("stages", 2, "train", "rate"): "pipeline.yaml:27:38",
-        ("stages", 2, "train", "epochs"): "pipeline.yaml:27:7",
+        ("stages", 2): "pipeline.yaml:25:5",
+        ("stages", 2, "where"): "pipeline.yaml:27:14",
+        ("stages", 2, "train", "rate"): "pipeline.yaml:28:37",
+        ("stages", 2, "train", "epochs"): "pipeline.yaml:28:7",
         ("stages", 2, "batch"): "--set stages.photoz.batch=512:1:21",
-        ("stages", 9): "pipeline.yaml:21:1",
-        ("outputs", 0, "columns", 1): "pipeline.yaml:30:58",
+        ("stages", 9): "pipeline.yaml:22:1",
+        ("outputs", 0, "columns", 1): "pipeline.yaml:31:60",
         ("source",): "pipeline.yaml:10:3",
         ("source", "files"): "pipeline.yaml:11:12",
-        ("split", "group"): "pipeline.yaml:19:42",
+        ("split", "group"): "pipeline.yaml:20:41",
         ("fields",): "pipeline.yaml:8:1",
         ("nowhere",): "pipeline.yaml:1:1",
     }
@@ -233,61 +238,131 @@ outputs:
         "4:45: stars.depth: needs a number, got 'deep'",
         "6:26: colors.bnads: unknown parameter; did you mean 'bands'?",
         "7:5: no stage named 'colours'; did you mean 'colors'?",
-        "9:35: votable.columns: needs a list, got 'ra'",
+        "9:37: votable.columns: needs a list, got 'ra'",
     ]
 
 
-# What is written instead of the stage `colors` (line 5) or of the parameters of the source (line 3).
+# What is written instead of the stage on line 5; § marks where the problem is.
 STAGE_MISTAKES = [
-    ("photoz: {batch: 012}", "5:20: photoz.batch: needs an integer, got '012'; a leading zero means octal to some: write 12"),
-    ("photoz: {batch: 1.5}", "5:20: photoz.batch: needs an integer, got 1.5"),
-    ("photoz: {batch: {n}}", "5:12: photoz.batch: needs an integer, got a mapping {n}; a name in braces needs quotes"),
-    ("photoz: {batch: }", "5:12: photoz.batch: needs an integer, got nothing"),
-    ("photoz: {batch: null}", "5:20: photoz.batch: needs an integer, got 'null'"),
-    ("photoz: {checkpoint: yes}", "5:25: photoz.checkpoint: needs true or false, got 'yes'"),
-    ("photoz: {checkpoint: 1}", "5:25: photoz.checkpoint: needs true or false, got 1"),
-    ("photoz: {grid: x}", "5:19: photoz.grid: needs an integer or 'auto', got 'x'"),
-    ("photoz: {model: [a]}", "5:12: photoz.model: needs text, got a list of 1"),
-    ("photoz: {train: 5}", "5:20: photoz.train: needs a mapping {name: value}, got 5"),
-    ("photoz: {train: {target: u}}", "5:29: photoz.train.target: needs a column of truth, got 'u'"),
-    ("photoz: {train: {epochs: 3}}", "5:12: photoz.train.target: is required"),
-    ("photoz: {train: {target: z_spec, epochs: 0}}", "5:45: photoz.train.epochs: needs a value of at least 1, got 0"),
-    ("photoz: {train: {target: z_spec, rate: -1}}", "5:43: photoz.train.rate: needs a value greater than 0, got -1"),
     (
-        "photoz: {train: {target: z_spec, network: {layer: [1]}}}",
-        "5:47: photoz.train.network.layer: unknown parameter; did you mean 'layers'?",
+        "photoz: {batch: §012}",
+        "photoz.batch: needs an integer, got '012'; a leading zero means octal to some: write 12",
+    ),
+    ("photoz: {batch: §1.5}", "photoz.batch: needs an integer, got 1.5"),
+    ("photoz: {§batch: {n}}", "photoz.batch: needs an integer, got a mapping {n}; a name in braces needs quotes"),
+    ("photoz: {§batch: }", "photoz.batch: needs an integer, got nothing"),
+    ("photoz: {batch: §null}", "photoz.batch: needs an integer, got 'null'"),
+    ("photoz: {checkpoint: §yes}", "photoz.checkpoint: needs true or false, got 'yes'"),
+    ("photoz: {checkpoint: §1}", "photoz.checkpoint: needs true or false, got 1"),
+    ("photoz: {grid: §x}", "photoz.grid: needs an integer or 'auto', got 'x'"),
+    ("photoz: {grid: §1}", "photoz.grid: needs a value of at least 2, got 1"),
+    ("photoz: {§model: [a]}", "photoz.model: needs text, got a list of 1"),
+    ("photoz: {train: §5}", "photoz.train: needs a mapping {name: value}, got 5"),
+    ("photoz: {train: {target: §u}}", "photoz.train.target: needs a column of truth, got 'u'"),
+    ("photoz: {§train: {epochs: 3}}", "photoz.train.target: is required"),
+    ("photoz: {train: {target: z_spec, epochs: §0}}", "photoz.train.epochs: needs a value of at least 1, got 0"),
+    ("photoz: {train: {target: z_spec, rate: §-1}}", "photoz.train.rate: needs a value greater than 0, got -1"),
+    (
+        "photoz: {train: {target: z_spec, network: {§layer: [1]}}}",
+        "photoz.train.network.layer: unknown parameter; did you mean 'layers'?",
     ),
     (
-        "photoz: {train: {target: z_spec, network: {layers: [1, x]}}}",
-        "5:59: photoz.train.network.layers[1]: needs an integer, got 'x'",
+        "photoz: {train: {target: z_spec, network: {layers: [1, §x]}}}",
+        "photoz.train.network.layers[1]: needs an integer, got 'x'",
     ),
     (
-        "photoz: {train: {target: z_spec, network: tiny}}",
-        "5:46: photoz.train.network: needs a mapping {name: value} or 'small' or 'large', got 'tiny'",
+        "photoz: {train: {target: z_spec, network: §tiny}}",
+        "photoz.train.network: needs a mapping {name: value} or 'small' or 'large', got 'tiny'",
     ),
-    ("colors: {bands: [g, 2]}", "5:24: colors.bands[1]: needs text like the pattern ^[A-Za-z][A-Za-z0-9]*$, got 2"),
-    ("colors: {system: ab}", "5:21: colors.system: needs 'AB' or 'Vega', got 'ab'; did you mean 'AB'?"),
-    ("colors: {wavelength: 5}", "5:14: colors.wavelength: unknown parameter (allowed: bands, checkpoint, id, system, where)"),
-    ("colors: [g, r]", "5:13: colors: needs a mapping {name: value}, got a list of 2"),
-    ("colors: 5", "5:13: colors: needs a mapping {name: value}, got 5"),
-    ("colors: {id: a.b}", "5:5: colors: id 'a.b' needs letters, digits, '_' and '-'"),
-    ("{colors: , photoz: }", "5:5: needs one 'stage: {parameters}', got colors, photoz"),
-    ("[colors]", "5:5: needs one 'stage: {parameters}', got nothing"),
-    ("colors: {bands: {bandz}}", "5:12: colors.bands: needs a list, got a mapping {bandz}; a name in braces needs quotes"),
-    ("colors: {bands: ['{bandz}']}", "5:22: no variable '{bandz}'; did you mean 'band'?"),
-    ("colors: {where: '{field}'}", "5:21: '{field}' has no meaning here"),
-    ("colors: {where: 'a } b'}", "5:21: a lone '}'; write '}}'"),
-    ("colors: {where: 'a{'}", "5:21: a lone '{'; write '{{'"),
-    ("photoz: {model: '${NO_SUCH}/x'}", "5:21: environment variable 'NO_SUCH' is not set"),
-    ("colors: {bands: '${NO_SUCH}'}", "5:21: environment variable 'NO_SUCH' is not set"),
+    ("colors: {bands: [g, §2]}", "colors.bands[1]: needs text like the pattern ^[A-Za-z][A-Za-z0-9]*$, got 2"),
+    ("colors: {system: §ab}", "colors.system: needs 'AB' or 'Vega', got 'ab'; did you mean 'AB'?"),
+    ("colors: {§size: 5}", "colors.size: unknown parameter (allowed: bands, checkpoint, id, system, where)"),
+    ("colors: §[g, r]", "colors: needs a mapping {name: value}, got a list of 2"),
+    ("colors: §5", "colors: needs a mapping {name: value}, got 5"),
+    ("§colors: {id: a.b}", "colors: id 'a.b' needs letters, digits, '_' and '-'"),
+    ("§{colors: , photoz: }", "needs one 'stage: {parameters}', got colors, photoz"),
+    ("§[colors]", "needs one 'stage: {parameters}', got nothing"),
+    ("colors: {§bands: {bandz}}", "colors.bands: needs a list, got a mapping {bandz}; a name in braces needs quotes"),
+    ("colors: {bands: [§'{heer}']}", "no variable '{heer}'; did you mean 'here'?"),
+    ("colors: {where: §'{field}'}", "'{field}' has no meaning here"),
+    ("colors: {where: §'a } b'}", "a lone '}'; write '}}'"),
+    ("colors: {where: §'a{'}", "a lone '{'; write '{{'"),
+    ("photoz: {model: §'${NO_SUCH}/x'}", "environment variable 'NO_SUCH' is not set"),
+    ("colors: {bands: §'${NO_SUCH}'}", "environment variable 'NO_SUCH' is not set"),
 ]
 
 
 @pytest.mark.parametrize(("written", "said"), STAGE_MISTAKES)
 def test_mistakes_in_a_stage(problems, written, said):
-    found = problems(SMALL.replace("colors: {bands: [g, r]}", written))
+    found = problems(SMALL.replace("colors: {bands: [g, r]}", written.replace("§", "")))
     assert len(found) == 1
-    assert found[0].startswith(said)
+    assert found[0].startswith(f"5:{5 + written.index('§')}: {said}")
+
+
+SOURCE_MISTAKES = [
+    ("files: [a, {path: b, split: §tset}]", "stars.files[1].split: needs 'train' or 'test', got 'tset'"),
+    ("files: [a, §{split: test}]", "stars.files[1].path: is required"),
+    ("files: [a, {path: b, §spilt: test}]", "stars.files[1].spilt: unknown parameter; did you mean 'split'?"),
+    ("files: [a, §[b]]", "stars.files[1]: needs text or a mapping {name: value}, got a list of 1"),
+    ("§files: {path: a}", "stars.files: needs text or a list, got a mapping {path}"),
+    ("files: §", "stars.files: needs text or a list, got nothing"),
+    ("files: a, depth: §2022-01-01", "stars.depth: needs a number, got '2022-01-01'"),
+    ("files: a, depth: §12:30:45", "stars.depth: needs a number, got '12:30:45'"),
+    ("files: a, sentinels: [1, §x]", "stars.sentinels[1]: needs a number, got 'x'"),
+    ("files: a, sentinels: [1, §1e999]", "stars.sentinels[1]: needs a number, got '1e999'"),
+    ("files: a, photometry: {§color: [x]}", "stars.photometry.color: needs text, got a list of 1"),
+    ("files: a, rows: §1e-1", "stars.rows: needs an integer, got 1e-1"),
+    ("files: a, rows: §-1", "stars.rows: needs a value of at least 1, got -1"),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), SOURCE_MISTAKES)
+def test_mistakes_in_the_source(problems, written, said):
+    found = problems(SMALL.replace("files: a.fits", written.replace("§", "")))
+    # Nothing at all is reported at its key.
+    column = 11 + written.index("§") if not written.endswith("§") else 11
+    assert len(found) == 1
+    assert found[0].startswith(f"3:{column}: {said}")
+
+
+def test_an_error_of_ours_is_reported_at_the_part(problems):
+    found = problems(SMALL.replace("files: a.fits", "files: a.fits, survey: sds"))
+    assert found == ["3:3: stars: no survey named 'sds'; did you mean 'sdss'?"]
+
+
+# What is put in below line 1; § marks where the problem is.
+SECTION_MISTAKES = [
+    ("name: §a b", "name: needs one word"),
+    ("name: §../x", "name: needs one word"),
+    ("name: §[x]", "name: needs one word"),
+    ("vars: §5", "vars: needs a mapping"),
+    ("vars: {§field: 5}", "vars: 'field' has a meaning of its own"),
+    ("vars: {§a b: 5}", "vars: 'a b' is no name"),
+    ('vars: {a: §"{b}", b: 1}', "no variable '{b}' (allowed: "),
+    ('vars: {a: [1], b: §"{a}x"}', "'{a}' is a list, which can only stand alone"),
+    ("split: {§tset: .1}", "split.tset: unknown parameter; did you mean 'test'?"),
+    ("§split: {test: .5, validate: .5}", "split: test + validate + calibrate = 1 leaves nothing for training"),
+    ("split: {folds: §1}", "split.folds: needs a value of at least 2, got 1"),
+    ("split: {test: §half}", "split.test: needs a number, got 'half'"),
+    ("partition: {rows: §0}", "partition.rows: needs a value greater than 0, got 0"),
+    ("fields: §5", "fields: needs a list of names, {glob: pattern}"),
+    ("fields: §[]", "fields.names: needs at least 1 entries, got a list of 0"),
+    ("§fields: [a, a]", "fields: field 'a' is listed twice"),
+    ("fields: [a, §' ']", "fields.names[1]: a name of a field is empty"),
+    ("fields: [a, §..]", "fields.names[1]: '..' cannot name a field"),
+    ("fields: [a, §b/c]", "fields.names[1]: 'b/c' cannot name a field"),
+    ("§fields: {glob: a, table: {path: b}}", "fields: needs a list of names, or one of 'glob' and 'table'"),
+    ("fields: [§'{field}']", "'{field}' has no meaning here"),
+    ("§flieds: [a]", "unknown section 'flieds'; did you mean 'fields'?"),
+    ("§executor: dask", "unknown section 'executor'"),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), SECTION_MISTAKES)
+def test_mistakes_in_sections(problems, written, said):
+    found = problems(SMALL.replace("source:", f"{written.replace('§', '')}\nsource:"))
+    assert len(found) == 1
+    assert found[0].startswith(f"2:{1 + written.index('§')}: {said}")
 
 
 @pytest.mark.parametrize(
@@ -296,30 +371,12 @@ def test_mistakes_in_a_stage(problems, written, said):
         ("astrokeras: 1\n", "", "1:1: the format is missing: the file needs a line 'astrokeras: 1'"),
         ("astrokeras: 1", "astrokeras: 2", "1:13: astrokeras: this version reads format 1 only"),
         ("astrokeras: 1", "astrokeras: true", "1:13: astrokeras: this version reads format 1 only"),
-        ("astrokeras: 1", "astrokeras: 1\nname: a b", "2:7: name: needs one word"),
-        ("astrokeras: 1", "astrokeras: 1\nname: ../x", "2:7: name: needs one word"),
-        ("astrokeras: 1", "astrokeras: 1\nname: [x]", "2:7: name: needs one word"),
-        ("astrokeras: 1", "astrokeras: 1\nvars: 5", "2:7: vars: needs a mapping"),
-        ("astrokeras: 1", "astrokeras: 1\nvars: {field: 5}", "2:8: vars: 'field' has a meaning of its own"),
-        ("astrokeras: 1", "astrokeras: 1\nvars: {a b: 5}", "2:8: vars: 'a b' is no name"),
-        ("astrokeras: 1", 'astrokeras: 1\nvars: {a: "{b}", b: 1}', "2:11: no variable '{b}' (allowed: band, field, here)"),
-        ("astrokeras: 1", 'astrokeras: 1\nvars: {a: [1], b: "{a}x"}', "2:19: '{a}' is a list, which can only stand alone"),
-        ("astrokeras: 1", "astrokeras: 1\nsplit: {tset: .1}", "2:9: split.tset: unknown parameter; did you mean 'test'?"),
-        ("astrokeras: 1", "astrokeras: 1\nsplit: {test: .5, validate: .5}", "2:1: split: test + validate + calibrate = 1"),
-        ("astrokeras: 1", "astrokeras: 1\nsplit: {folds: 1}", "2:16: split.folds: needs a value of at least 2, got 1"),
-        ("astrokeras: 1", "astrokeras: 1\npartition: {rows: 0}", "2:19: partition.rows: needs a value greater than 0"),
-        ("astrokeras: 1", "astrokeras: 1\nfields: 5", "2:9: fields: needs a list of names, {glob: pattern}"),
-        ("astrokeras: 1", "astrokeras: 1\nfields: []", "2:9: fields.names: needs at least 1 entries, got a list of 0"),
-        ("astrokeras: 1", "astrokeras: 1\nfields: [a, a]", "2:1: fields: field 'a' is listed twice"),
-        ("astrokeras: 1", "astrokeras: 1\nfields: [a, b/c]", "2:13: fields.names[1]: 'b/c' cannot name a field"),
-        ("astrokeras: 1", "astrokeras: 1\nfields: {glob: a, table: {path: b}}", "2:1: fields: needs a list of names, or one"),
-        ("astrokeras: 1", "astrokeras: 1\nfields: ['{field}']", "2:10: '{field}' has no meaning here"),
         ("source:\n  stars: {files: a.fits}\n", "", "1:1: 'source' is required: {name: parameters} (allowed: stars)"),
-        ("stars: {files: a.fits}", "{stars: {files: a}, moons: 1}", "3:3: needs one 'source: {parameters}', got stars, moons"),
+        ("stars: {files: a.fits}", "{stars: , moons: 1}", "3:3: needs one 'source: {parameters}', got stars, moons"),
         ("stars:", "star:", "3:3: no source named 'star'; did you mean 'stars'?"),
-        ("  - colors: {bands: [g, r]}", "  colors: {bands: [g, r]}", "5:3: stages: needs a list of '- name: {parameters}'"),
+        ("  - colors: {bands: [g, r]}", "  colors:", "5:3: stages: needs a list of '- name: {parameters}'"),
         ("- votable: {path: a.vot}", "- votable", "7:5: votable.path: is required"),
-        ("- votable: {path: a.vot}", "- voltable: {path: a}", "7:5: no output named 'voltable'; did you mean 'votable'?"),
+        ("- votable: {path: a.vot}", "- votabel", "7:5: no output named 'votabel'; did you mean 'votable'?"),
         ("outputs:\n  - votable: {path: a.vot}\n", "", "1:1: the pipeline makes nothing"),
         (
             "- votable: {path: a.vot}",
@@ -328,7 +385,7 @@ def test_mistakes_in_a_stage(problems, written, said):
         ),
         (
             "- colors: {bands: [g, r]}",
-            "- colors: {bands: [g, r]}\n  - colors",
+            "- colors\n  - colors",
             "6:5: colors: is the second of that name; give it an 'id:', because there is 'colors' already on line 5",
         ),
         (
@@ -343,7 +400,7 @@ def test_mistakes_in_a_stage(problems, written, said):
         ),
     ],
 )
-def test_mistakes_in_sections(problems, old, new, said):
+def test_mistakes_in_the_whole(problems, old, new, said):
     assert SMALL.count(old) == 1
     found = problems(SMALL.replace(old, new))
     assert len(found) == 1
@@ -361,8 +418,8 @@ def test_a_part_that_cannot_be_imported(problems, monkeypatch):
 
 
 def test_a_file_that_is_no_pipeline(write):
-    for text, said in [("[a]\n", "1:1: needs a mapping"), ("text\n", "1:1: needs a mapping"), ("", "1:1: the file is empty")]:
-        with pytest.raises(SpecError, match=said):
+    for text, said in [("[a]\n", "needs a mapping"), ("text\n", "needs a mapping"), ("", "the file is empty")]:
+        with pytest.raises(SpecError, match=f"1:1: {said}"):
             load(write(text))
     with pytest.raises(SpecError, match=r"absent.yaml:1:1: cannot be read: no such file"):
         load("absent.yaml")
@@ -371,8 +428,8 @@ def test_a_file_that_is_no_pipeline(write):
 def test_duplicate_keys_and_other_problems_together(problems):
     found = problems(SMALL + "  - fits: {path: b, path: c, pth: d}\n")
     assert found == [
-        "8:22: key 'path' was given before, on line 8",
-        "8:31: fits.pth: unknown parameter; did you mean 'path'?",
+        "8:21: key 'path' was given before, on line 8",
+        "8:30: fits.pth: unknown parameter; did you mean 'path'?",
     ]
 
 
@@ -410,7 +467,7 @@ def _loaded(path, text, sets=()):
         return error.problems
 
 
-_no_reset = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_no_reset = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_no_reset
@@ -433,7 +490,9 @@ def test_any_set_gives_a_pipeline_or_problems(tmp_path, text):
 @_no_reset
 @given(st.data())
 def test_a_misspelt_key_is_found_where_it_stands(tmp_path, data):
-    keys = [m for m in re.finditer(r"(?<=[{ ])[a-z]+(?=:)", WHOLE) if WHOLE[: m.start()].count("\n") > 7]
+    keys = [m for m in re.finditer(r"(?<=[{ ])[a-z]+(?=:)", WHOLE) if m.start() > WHOLE.index("fields")]
+    # Photometry takes any name.
+    keys = [m for m in keys if m[0] not in ("color", "total")]
     key = data.draw(st.sampled_from(keys))
     text = WHOLE[: key.end()] + "q" + WHOLE[key.end() :]
     line, column = text[: key.start()].count("\n") + 1, key.start() - text.rfind("\n", 0, key.start())

@@ -4,10 +4,12 @@ import base64
 import itertools
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -314,29 +316,28 @@ def leftovers(directory):
     return [p.name for p in directory.iterdir() if p.name != "pieces"]
 
 
+@contextmanager
+def room(size):
+    """No file may grow beyond ``size`` bytes: what a full disk or a quota looks like."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_full_disk_leaves_nothing(tmp_path):
-    script = """
-import resource, sys
-sys.path[:0] = [sys.argv[2], sys.argv[3]]
-import test_votable as t
-from pathlib import Path
-from astrokeras.errors import OutputError
-target = Path(sys.argv[1]) / "out.vot"
-output = t.VOTable(path=str(target))
-pieces = [(target.parent / "pieces" / "0", output.write(t.make_chunk(3000), t.FIELDS, target.parent / "pieces" / "0"))]
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    output.close(pieces, t.Product(target, t.FIELDS, t.PROVENANCE))
-except OutputError as error:
-    print(error)
-"""
-    here = Path(__file__).parent
-    (tmp_path / "out.vot").write_text("old")
-    command = [sys.executable, "-c", script, str(tmp_path), str(here), str(here.parent)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.strip() == f"{tmp_path / 'out.vot'}: cannot be written: File too large"
+    path, output, piece = tmp_path / "out.vot", VOTable(path="out.vot"), tmp_path / "pieces" / "0"
+    path.write_text("old")
+    facts = output.write(make_chunk(3000), FIELDS, piece)
+    with room(100_000), pytest.raises(OutputError, match=rf"^{path}: cannot be written: File too large$"):
+        output.close([(piece, facts)], Product(path, FIELDS, PROVENANCE))
     assert leftovers(tmp_path) == ["out.vot"]
-    assert (tmp_path / "out.vot").read_text() == "old"
+    assert path.read_text() == "old"
+    with room(1000), pytest.raises(OutputError, match=r"pieces/1: cannot be written: File too large$"):
+        output.write(make_chunk(3000), FIELDS, tmp_path / "pieces" / "1")
+    assert [p.name for p in piece.parent.iterdir()] == ["0"]
 
 
 def test_full_device(tmp_path):

@@ -1,12 +1,13 @@
 """Parts of a few lines each, which the tests of the pipeline file register under names of their own."""
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from astrokeras import registry
-from astrokeras.errors import ExpressionError
+from astrokeras.errors import ExpressionError, SurveyError, did_you_mean
 
 BUILTIN = {
     "sources": {"stars": "tiny_parts:Stars"},
@@ -36,12 +37,19 @@ class Part(BaseModel):
     name: ClassVar[str]
 
 
+class Piece(Part):
+    """One of several files."""
+
+    path: str
+    split: Literal["train", "test"] | None = None
+
+
 class Stars(Part):
     """Stars of a file.
 
     Parameters
     ----------
-    files : str or tuple of str
+    files : str or tuple of str or Piece
         Where they are.
     where : str, optional
         Which of them.
@@ -57,7 +65,7 @@ class Stars(Part):
 
     name = "stars"
 
-    files: str | tuple[str, ...]
+    files: str | tuple[str | Piece, ...]
     where: str | None = None
     center: str = "00:00:00"
     observed: str = "2000-01-01"
@@ -66,6 +74,15 @@ class Stars(Part):
     sentinels: tuple[float, ...] = ()
     photometry: dict[str, str] = {}
     clean: bool = True
+    survey: str | dict[str, str] = "sdss"
+    folder: Path = Path(".")
+
+    @field_validator("survey")
+    @classmethod
+    def _exists(cls, survey: str | dict[str, str]) -> str | dict[str, str]:
+        if survey not in ("sdss", "des") and not isinstance(survey, dict):
+            raise SurveyError(f"no survey named {survey!r}{did_you_mean(survey, ['sdss', 'des'])}")
+        return survey
 
     @field_validator("where")
     @classmethod
@@ -134,7 +151,7 @@ class PhotoZ(Part):
     train: Recipe | None = None
     save: str | None = None
     batch: int = 4096
-    grid: int | Literal["auto"] = "auto"
+    grid: Annotated[int, Field(ge=2)] | Literal["auto"] = "auto"
 
 
 class VOTable(Part):

@@ -93,7 +93,7 @@ def _ids(fields: tuple[Field, ...]) -> dict[str, str]:
 
 def _field(votable: tree.VOTableFile, field: Field, cell: Cell, identifier: str, system: str | None) -> tree.Field:
     # VOTable counts the fastest axis first, numpy last.
-    size = "x".join(str(n) for n in reversed(cell.shape)) or ("*" if cell.is_text else None)
+    size = "x".join(str(n) for n in reversed(cell.shape)) or None
     made = tree.Field(
         votable,
         ID=identifier,

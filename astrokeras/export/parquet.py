@@ -106,7 +106,9 @@ def _empty(fields: Iterable[Field], found: Iterable[Mapping[str, Any]]) -> Table
 def cells_of(fields: Iterable[Field], found: Iterable[Mapping[str, Any]]) -> tuple[Cell, ...]:
     """The columns as a VOTable would declare them."""
     return tuple(
-        Cell(f.name, "utf16" if k["kind"] == "str" else k["kind"], tuple(k["shape"]))
+        Cell(f.name, "utf16", (max(2, k["width"]),))
+        if k["kind"] == "str"
+        else Cell(f.name, k["kind"], tuple(k["shape"]))
         for f, k in zip(fields, found, strict=True)
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -17,7 +17,8 @@ from ..fields import Band, Field, Kind
 from ..stage import Partition, Source
 from ..surveys import Request, SurveyMap, find, load, request
 from ..surveys.columns import Native, element, locate
-from ..surveys.survey import located
+from ..surveys.survey import all_located
+from ..surveys.tables import choose_bands, stated_map
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -120,28 +121,32 @@ class Catalog(Source):
 
     @model_validator(mode="after")
     def _fits_the_map(self) -> Catalog:
-        if self.where is not None:
-            Expression.parse(self.where)
-        if isinstance(self.survey, str):
-            self._check("survey", lambda: load(self.survey))
-        self._check("bands", lambda: request(self.survey, None, self.bands) if self.photometry is None else None)
-        self._check("photometry", lambda: request(self.survey, self.photometry, self.bands))
-        self._check("deredden", lambda: request(self.survey, self.photometry, self.bands, deredden=self.deredden))
-        self._check("keep", lambda: self._request)
+        """Check against the map whatever can be checked without a file; each problem at its key."""
+        problems: list[tuple[tuple[str, ...], str, Any]] = []
+
+        def check(key: str, action: Callable[[], Any]) -> bool:
+            try:
+                action()
+            except SurveyError as error:
+                problems.append(((key,), str(error), getattr(self, key)))
+                return False
+            return True
+
+        if check("survey", lambda: load(self.survey) if isinstance(self.survey, str) else None):
+            fits = check("bands", lambda: choose_bands(stated_map(self.survey, self.bands), self.bands))
+            fits &= check("photometry", lambda: request(self.survey, self.photometry, self.bands if fits else None))
+            if fits and check("deredden", lambda: self._requested(deredden=self.deredden)):
+                check("keep", lambda: self._request)
+        if problems:
+            raise all_located(problems)
         return self
 
-    def _check(self, key: str, action: Any) -> None:
-        try:
-            action()
-        except SurveyError as error:
-            raise located((key,), str(error), getattr(self, key)) from None
+    def _requested(self, **options: Any) -> Request:
+        return request(self.survey, self.photometry, self.bands, **options)
 
     @cached_property
     def _request(self) -> Request:
-        return request(
-            self.survey,
-            self.photometry,
-            self.bands,
+        return self._requested(
             deredden=self.deredden,
             ab_offsets=self.ab_offsets,
             keep=self._kept(),

@@ -34,6 +34,9 @@ class HDU:
     @property
     def kind(self) -> str:
         """``BINTABLE``, ``TABLE``, ``IMAGE``, ... or ``PRIMARY``."""
+        if self.header.get("ZIMAGE") is True:
+            # A compressed image is kept in a table.
+            return "IMAGE"
         return str(self.header.get("XTENSION", "PRIMARY")).strip().upper()
 
     @property
@@ -153,9 +156,11 @@ def _chosen(path: str, hdus: list[HDU], wanted: int | str | None) -> HDU:
     same = [h for h in hdus if wanted == h.index or str(wanted).upper() == h.name.upper()]
     if len(same) != 1 or same[0].kind not in TABLES:
         what = (
-            "no HDU" if not same else ("several HDUs" if len(same) > 1 else f"an {same[0].kind.lower()} HDU, no table,")
+            "no"
+            if not same
+            else (f"no table in the {same[0].kind.lower()}" if len(same) == 1 else "several of the name")
         )
-        raise IngestError(f"{path}: has {what} {wanted!r}; tables: {have}")
+        raise IngestError(f"{path}: has {what} HDU {wanted!r}; tables: {have}")
     return same[0]
 
 

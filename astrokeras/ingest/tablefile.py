@@ -161,6 +161,8 @@ def _reader(path: str, head: bytes) -> Any:
 
 
 def _refuse_binary(path: str, head: bytes) -> None:
+    if head.startswith(b"XTENSION="):
+        raise IngestError(f"{path}: is a FITS extension or header without its file")
     known = {b"\x89HDF": "HDF5", b"PK\x03\x04": "a zip archive", b"\x93NUMPY": "a numpy array", b"ARROW1": "Arrow IPC"}
     for magic, what in known.items():
         if head.startswith(magic):

@@ -133,7 +133,8 @@ class TextTable(TableFile):
             where += f", column {self.names[int(column[1])]!r}"
         counts = re.search(r"Expected (\d+) columns, got (\d+)(?:: (.*))?", text, re.DOTALL)
         if counts:
-            message = f"has {counts[2]} values for {counts[1]} columns{f': {counts[3][:60]!r}' if counts[3] else ''}"
+            shown = f": {counts[3][:60]!r}" if counts[3] else ""
+            message = f"has {counts[2]} value{'' if counts[2] == '1' else 's'} for {counts[1]} columns{shown}"
         else:
             value = re.search(r"conversion error to (\w+): invalid value '(.*)'", text, re.DOTALL)
             message = f"{value[2][:60]!r} is no {value[1]}" if value else text

@@ -71,16 +71,14 @@ class VOTableFile(TableFile):
 
 
 def _refuse_service_error(path: str, document: Any) -> None:
-    """DALI: INFO QUERY_STATUS tells whether the service could answer."""
+    """DALI: INFO QUERY_STATUS tells whether the service could answer; older ones have an INFO named ERROR."""
     infos = [*document.infos, *(info for resource in document.resources for info in resource.infos)]
     for info in infos:
-        if (info.name or "").upper() != "QUERY_STATUS":
-            continue
-        status = (info.value or "").upper()
-        if status == "ERROR":
-            message = " ".join((info.content or "no message").split())
+        name, value = (info.name or "").upper(), (info.value or "").upper()
+        if name == "ERROR" or (name == "QUERY_STATUS" and value == "ERROR"):
+            message = " ".join((info.content or (info.value if name == "ERROR" else "") or "no reason given").split())
             raise IngestError(f"{path}: the service answered with an error: {message}")
-        if status == "OVERFLOW":
+        if name == "QUERY_STATUS" and value == "OVERFLOW":
             _log.warning("%s: the service cut the result short (QUERY_STATUS is OVERFLOW)", path)
 
 

@@ -86,7 +86,7 @@ def _column(path: Path, column: str | None, lines: Iterable[str], delimiter: str
     try:
         values = [(row[column] or "").strip() for row in rows]
     except csv.Error as error:
-        raise AstrokerasError(f"{path}, line {rows.line_num}: {error}") from None
+        raise AstrokerasError(f"{path}: {error}") from None
     if "" in values:
         raise AstrokerasError(f"{path}, row {values.index('') + 1}: column {column!r} is empty")
     return values

@@ -15,7 +15,7 @@ from ..errors import Problem, did_you_mean
 from .nodes import Mapping, Node, Place, Scalar, Sequence
 
 #: Names that stay for later: `finish` expands ``{field}``, a part that reads one file per band expands ``{band}``.
-LATER = ("field", "band")
+LATER = ("field", "band", "BAND", "name", "index")
 #: Names that no variable may have.
 RESERVED = (*LATER, "here")
 

@@ -283,7 +283,7 @@ class _Reader:
             if path in seen:
                 self.add(node.place, f"{part.label}.{key}: '{node.text}' is already written on line {seen[path].line}")
             seen.setdefault(path, node.place)
-        if not seen and not any(map(plain, map(self.root.values.get, ()))):
+        if not seen and not self.problems and not plain(self.root.values.get("outputs", Scalar("", self.start))):
             self.add(self.start, "the pipeline makes nothing: it has no outputs, and no stage with 'save'")
 
 

@@ -20,6 +20,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _Path = tuple[str | int, ...]
 
 _TEXT_ERRORS = frozenset({"string_type", "path_type", "literal_error", "enum"})
+_CHOICES = frozenset({"literal_error", "enum", "none_required"})
 _NAMED = {"nan": float("nan"), "inf": float("inf"), "+inf": float("inf"), "-inf": float("-inf")}
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 
@@ -127,9 +128,10 @@ def _data(node: Node, repaired: dict[_Path, Any], path: _Path = ()) -> Any:
 def _repairs(errors: list[Any], node: Node, done: dict[_Path, Any]) -> dict[_Path, Any]:
     """Other readings of plain scalars that had the wrong type: ``1e6`` as an integer, ``1`` or ``no`` as text."""
     new: dict[_Path, Any] = {}
+    settled = {_locate(node, error)[0] for error in errors if _fits(error)} | set(done)
     for error in errors:
         path, found, _ = _locate(node, error)
-        if path in done or not isinstance(found, Scalar) or found.quoted or is_null(found):
+        if path in settled or not isinstance(found, Scalar) or found.quoted or is_null(found):
             continue
         kind, value = error["type"], resolve(found)
         if kind.startswith("int") and isinstance(value, float) and value.is_integer():
@@ -141,29 +143,37 @@ def _repairs(errors: list[Any], node: Node, done: dict[_Path, Any]) -> dict[_Pat
     return new
 
 
-def _locate(node: Node, error: Any) -> tuple[_Path, Node | None, _Path]:
+def _fits(error: Any) -> bool:
+    """Whether a value had the right type and was refused for what it is."""
+    return not error["type"].endswith(("_type", "_parsing")) and error["type"] not in _CHOICES
+
+
+def _locate(node: Node, error: Any) -> tuple[_Path, Node | None, list[tuple[_Path, Any]]]:
     """Follow the location of an error of pydantic.
 
     Returns
     -------
-    path, found, union : tuple, Node or None, tuple
-        Path in the nodes; the node there (None where a key is missing); path of the first union on the way,
-        whose branch pydantic names with an extra element, else the whole path.
+    path : tuple
+        Path in the nodes.
+    found : Node or None
+        The node there; None where a key is missing.
+    unions : list of (path, tag)
+        Unions on the way, and what pydantic calls the branch it took.
     """
     path: _Path = ()
-    union: _Path | None = None
+    unions: list[tuple[_Path, Any]] = []
     for step in error["loc"]:
         if isinstance(node, Mapping) and step in node.values:
             node = node.values[step]
         elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
         elif error["type"] == "missing" and step == error["loc"][-1]:
-            return (*path, step), None, (*path, step) if union is None else union
+            return (*path, step), None, unions
         else:
-            union = path if union is None else union
+            unions.append((path, step))
             continue
         path = (*path, step)
-    return path, node, path if union is None else union
+    return path, node, unions
 
 
 def _shown(node: Node | None) -> str:
@@ -185,24 +195,29 @@ class _Wording:
     def __init__(self, model: type[BaseModel], node: Mapping, label: str, place: Place):
         self.model, self.node, self.label, self.place = model, node, label, place
 
-    def problems(self, errors: list[Any]) -> list[Problem]:
-        """One problem per error; the branches of a union count as one."""
-        groups: dict[_Path, list[Any]] = {}
+    def problems(self, errors: list[Any], level: int = 0) -> list[Problem]:
+        """One problem per error; the branches of a union count as one. ``level`` unions are settled."""
+        alone: list[Any] = []
+        shared: dict[_Path, list[Any]] = {}
         for error in errors:
-            groups.setdefault(_locate(self.node, error)[2], []).append(error)
-        return [problem for union, group in groups.items() for problem in self.group(union, group)]
+            unions = _locate(self.node, error)[2]
+            (alone if len(unions) <= level else shared.setdefault(unions[level][0], [])).append(error)
+        found = [self.one(error) for error in alone]
+        return found + [p for union, group in shared.items() for p in self.union(union, group, level)]
 
-    def group(self, union: _Path, errors: list[Any]) -> list[Problem]:
-        deeper = [e for e in errors if _locate(self.node, e)[0] != union]
-        if deeper:
+    def union(self, union: _Path, errors: list[Any], level: int) -> list[Problem]:
+        """Problems of a value that fits no branch of a union."""
+        branches: dict[Any, list[Any]] = {}
+        for error in errors:
+            path, _, unions = _locate(self.node, error)
+            if path != union:
+                branches.setdefault(unions[level][1], []).append(error)
+        if branches:
             # The branch that got furthest is the one that was meant.
-            branches: dict[Any, list[Any]] = {}
-            for error in deeper:
-                tag = error["loc"][len(union)]
-                branches.setdefault(tag, []).append(error)
-            return [self.one(error) for error in min(branches.values(), key=len)]
-        if len(errors) == 1:
-            return [self.one(errors[0])]
+            return self.problems(min(branches.values(), key=len), level + 1)
+        fitting = [e for e in errors if _fits(e)]
+        if fitting or len(errors) == 1:
+            return [self.one((fitting or errors)[0])]
         wanted = " or ".join(dict.fromkeys(self.wanted(e) for e in errors))
         return [self.at(union, f"needs {wanted}, got {_shown(_locate(self.node, errors[0])[1])}")]
 
@@ -218,7 +233,7 @@ class _Wording:
         hint = ""
         if isinstance(found, Scalar) and not found.quoted and _LEADING_ZERO.fullmatch(found.text):
             hint = f"; a leading zero means octal to some: write {int(found.text)}"
-        elif error["type"] in ("literal_error", "enum") and isinstance(found, Scalar):
+        elif error["type"] in _CHOICES and isinstance(found, Scalar):
             hint = did_you_mean(found.text, re.findall(r"'([^']*)'", error["ctx"]["expected"]))
             hint = hint if hint.startswith(";") else ""
         elif isinstance(found, Mapping) and len(found.values) == 1 and all(map(is_null, found.values.values())):

@@ -114,6 +114,9 @@ class Request:
         return (*out, FLAGS)
 
     def _facts(self, channel: Channel) -> dict[str, str | None]:
+        if self.unit is not None:
+            # Canonical columns of unknown origin.
+            return {}
         kind = next(k for m, k in self.photometry.items() if MEASURES[m] == channel.measure)
         state = "yes" if self.deredden else channel.photometry.dereddened
         return {"filter": self.survey.bands[channel.band].filter, "photometry": kind, "dereddened": state}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -140,5 +141,13 @@ class SurveyMap(BaseModel):
 
 def located(place: tuple[str, ...], message: str, value: object) -> ValidationError:
     """Make a validation error that points at a key."""
-    error = PydanticCustomError("survey", "{message}", {"message": message})
-    return ValidationError.from_exception_data("survey", [InitErrorDetails(type=error, loc=place, input=value)])
+    return all_located([(place, message, value)])
+
+
+def all_located(problems: Iterable[tuple[tuple[str, ...], str, object]]) -> ValidationError:
+    """Make one validation error of several problems: place, message and value."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError("value_error", "{error}", {"error": message}), loc=place, input=value)
+        for place, message, value in problems
+    ]
+    return ValidationError.from_exception_data("survey", details)

@@ -58,13 +58,9 @@ def request(
         If the map does not have it.
     """
     bands = None if bands is None else tuple(bands)
-    if survey is None:
-        if not bands:
-            raise SurveyError("without a survey map, `bands` must be named")
-        stated, options = SurveyMap.model_validate(_CANONICAL | {"bands": bands}), options | {"unit": "nJy"}
-    else:
-        stated = load(survey) if isinstance(survey, str) else survey
-    taken = _bands(stated, bands)
+    stated = stated_map(survey, bands)
+    options |= {"unit": "nJy"} if survey is None else {}
+    taken = choose_bands(stated, bands)
     asked = {"color": photometry} if isinstance(photometry, str) else dict(photometry or {})
     kinds = {"color": stated.default_photometry} | asked
     for measure, kind in kinds.items():
@@ -78,12 +74,34 @@ def request(
     return made
 
 
+def stated_map(survey: SurveyMap | str | None, bands: tuple[str, ...] | None) -> SurveyMap:
+    """The map itself, of its name, or of canonical columns in some bands.
+
+    Raises
+    ------
+    SurveyError
+        If there is none of the name, or there are no bands.
+    """
+    if survey is not None:
+        return load(survey) if isinstance(survey, str) else survey
+    if not bands:
+        raise SurveyError("without a survey map, `bands` must be named")
+    return SurveyMap.model_validate(_CANONICAL | {"bands": bands})
+
+
 def _known(name: str, allowed: Iterable[str], what: str) -> None:
     if name not in allowed:
         raise SurveyError(f"no {what} {name!r}{did_you_mean(name, allowed)}")
 
 
-def _bands(survey: SurveyMap, bands: tuple[str, ...] | None) -> tuple[str, ...]:
+def choose_bands(survey: SurveyMap, bands: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Bands asked for, or all of the map.
+
+    Raises
+    ------
+    SurveyError
+        If the map lacks one.
+    """
     for band in bands or ():
         _known(band, survey.bands, "band")
     if bands is not None and (len(set(bands)) < len(bands) or not bands):
@@ -151,7 +169,12 @@ def canonical_table(
     36310.0 nJy
     """
     made = request(survey, photometry, bands, **options)
-    names = list(table.columns) if hasattr(table, "to_records") and not hasattr(table, "colnames") else table.colnames
+    frame = hasattr(table, "to_records") and not hasattr(table, "colnames")
+    if not frame:
+        from .. import chunk as border
+
+        table = border.canonical(table)
+    names = [str(name) for name in (table.columns if frame else table.colnames)]
     columns: dict[str, Native] = {}
     wanted = [f.name for f in made.fields]
     for reference, needed in made.natives(wanted).items():
@@ -161,18 +184,29 @@ def canonical_table(
             if needed:
                 raise
             continue
-        columns[reference] = element(_native(table[name]), reference, index)
+        native = _from_series(table[name]) if frame else _from_column(table[name], name)
+        columns[reference] = element(native, reference, index)
     return assemble(convert(made, columns, len(table), wanted), made.fields)
 
 
-def _native(column: Any) -> Native:
-    """A column of a table in memory."""
+def _from_column(column: Any, name: str) -> Native:
+    from .. import chunk as border
+
     unit = getattr(column, "unit", None)
-    array = np.ma.asanyarray(getattr(column, "value", column)) if unit is not None else np.ma.asanyarray(column)
-    if array.dtype.kind == "O" or array.dtype.kind == "T":
-        array = np.ma.MaskedArray(array, [x is None or x != x for x in array.tolist()])
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Native(array if np.ma.is_masked(array) else np.ma.getdata(array), "" if unit is None else unit.to_string())
+    stated = "" if unit is None else unit.to_string()
+    return Native(border.values(column, stated, f"column {name!r}"), stated)
+
+
+def _from_series(series: Any) -> Native:
+    """A column of a pandas frame; its own types for missing values become masks."""
+    kind, missing = series.dtype.kind, np.asarray(series.isna())
+    if kind == "f":
+        return Native(series.to_numpy(dtype=np.float32 if series.dtype.itemsize == 4 else np.float64, na_value=np.nan))
+    if kind in "iub":
+        data = series.fillna(0).to_numpy(dtype={"i": np.int64, "u": np.uint64, "b": np.bool_}[kind])
+    else:
+        data = np.array(["" if gone else str(x) for x, gone in zip(series, missing, strict=True)], dtype=str)
+    return Native(np.ma.MaskedArray(data, missing) if np.any(missing) else data)
 
 
 def assemble(columns: Mapping[str, Any], fields: Iterable[Field]) -> QTable:

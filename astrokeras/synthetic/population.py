@@ -4,9 +4,10 @@ Galaxies: a blue and a red population in the form of Herbel et al. (2017, JCAP 0
 evolution, spectra as Dirichlet-distributed mixtures of templates. M* and the density of blue galaxies are the published
 ones (found from images by approximate Bayesian computation). Ours: beyond z = 1 the density falls as exp(-1.3 (z - 1))
 and beyond z = 2.2 M* stays, because the published evolution runs away there; the faint slope of blue galaxies is -1.4
-instead of -1.3, which counts of faint galaxies ask for; density of the red galaxies, template shares and concentrations were found by a random search on the 10 to 90 % quantiles of
-the colours, at given redshift and magnitude, of the SDSS DR14 main galaxy sample (r < 17.77) and of a cosmoDC2 mock
-(i < 24.5), with the red sequence held near the luminous red galaxies of BOSS.
+instead of -1.3, which counts of faint galaxies ask for. Density of the red galaxies, template shares and
+concentrations were found by a random search: at the redshifts and magnitudes of bright SDSS DR14 galaxies (r < 16.6)
+and of the training part of a cosmoDC2 mock (i < 24.5), the 10 to 90 % quantiles of the colours had to be theirs, with
+the red sequence held near the luminous red galaxies of BOSS.
 
 Quasars: the double power law of Ross et al. (2013, ApJ 773, 14). Stars: exponential counts, a mixture of turn-off
 stars, K and M dwarfs and hot stars. Flat cosmology, H0 = 70 km/s/Mpc, Omega_m = 0.3.
@@ -70,19 +71,19 @@ BLUE = Galaxies(
     m_slope=-0.9408582,
     phi_star=0.00370253,
     phi_rate=-0.10268436,
-    shares_0=(0.93, 0.016, 2.1, 1.0, 1.2),
-    shares_1=(0.018, 0.53, 0.76, 1.0, 0.094),
-    concentration=1.22,
+    shares_0=(0.41, 0.012, 1.0, 1.0, 0.37),
+    shares_1=(0.01, 1.4, 3.4, 1.0, 0.14),
+    concentration=1.35,
 )
 RED = Galaxies(
     alpha=-0.5,
     m_star=-20.37196157,
     m_slope=-0.70798041,
-    phi_star=0.00283,
-    phi_rate=-1.29,
-    shares_0=(0.097, 0.00063, 0.18, 1.0, 0.0022),
-    shares_1=(0.52, 0.0023, 0.0045, 1.0, 0.015),
-    concentration=5.51,
+    phi_star=0.00400,
+    phi_rate=-1.42,
+    shares_0=(0.13, 0.00013, 0.028, 1.0, 0.00075),
+    shares_1=(0.27, 0.0081, 0.22, 1.0, 0.026),
+    concentration=7.07,
 )
 
 

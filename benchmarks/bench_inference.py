@@ -1,0 +1,188 @@
+"""Objects per CPU-second of a photo-z ensemble, against the limit that the matrix products set.
+
+Run as a script, ``python benchmarks/bench_inference.py``, or through asv. One thread, one process; the limit is the time
+of ``numpy.dot`` on the shapes of the network's dense layers, measured in turn with the network.
+"""
+
+import os
+
+# Before anything imports a BLAS or TensorFlow.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from astrokeras.fields import Field
+from astrokeras.models.backend import start
+from astrokeras.models.card import Card, Grid, photometry_inputs
+from astrokeras.models.predict import BATCH, Predictor, predictor
+from astrokeras.models.tensors import decode
+
+BANDS = ("u", "g", "r", "i", "z")
+Z_MAX, N_GRID = 1.1, 200
+POINTS = ("z_phot", "z_mode", "z_lo", "z_hi")
+
+
+def photometry(rows, seed=0):
+    """Tensors of made-up objects: what the values are does not change the time."""
+    rng = np.random.default_rng(seed)
+    flux = rng.lognormal(8, 1, (rows, len(BANDS))).astype(np.float32)
+    return {"flux": flux, "flux_err": 0.03 * flux + 10, "observed": np.ones_like(flux)}
+
+
+def make_model(directory, **options):
+    """Save an untrained ensemble and return nothing: its time does not depend on its weights."""
+    start()
+    from astrokeras.models.bundle import save
+    from astrokeras.networks.dense import ensemble, photometry_encoder, photoz_network
+
+    members = options.pop("members", 2)
+    rows = photometry(1000)
+    encoder = photometry_encoder(**rows)
+    made = [photoz_network(encoder, z_min=0.0, z_max=Z_MAX, n_grid=N_GRID, **options) for _ in range(members)]
+    card = Card(
+        name="benchmark",
+        version="0.0.0",
+        task="photoz",
+        bands=BANDS,
+        inputs=photometry_inputs(BANDS),
+        outputs=(Field(name="z_pdf", shape=(N_GRID,)),),
+        may_miss=BANDS,
+        grid=Grid(z_min=0, z_max=Z_MAX, n=N_GRID),
+    )
+    save(directory, ensemble(made), card, rows)
+
+
+def dense_shapes(model):
+    """Shapes of all matrices in a model, nested models included."""
+    shapes = []
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            shapes += dense_shapes(layer)
+        elif hasattr(layer, "kernel"):
+            shapes.append(tuple(layer.kernel.shape))
+    return shapes
+
+
+def products(shapes, batch):
+    """Return a function that does the matrix products of one batch with numpy, and nothing else."""
+    rng = np.random.default_rng(1)
+    inputs = {n: rng.random((batch, n), np.float32) for n in {a for a, _ in shapes}}
+    kernels = [rng.random(shape, np.float32) for shape in shapes]
+    outputs = {n: np.empty((batch, n), np.float32) for n in {b for _, b in shapes}}
+
+    def run():
+        for kernel in kernels:
+            np.dot(inputs[kernel.shape[0]], kernel, out=outputs[kernel.shape[1]])
+
+    return run
+
+
+def without_densities(ready):
+    """Predictor of the same network up to where the densities begin: the forward pass alone."""
+    import keras
+
+    from astrokeras.models.bundle import Bundle
+
+    densities = [layer for layer in ready.model.layers if layer.name.startswith("density_")]
+    bare = keras.Model(ready.model.input, {layer.name: layer.input for layer in densities})
+    return Predictor(Bundle(Path(), bare, ready.card))
+
+
+def cpu_seconds(functions, repeats):
+    """Median CPU time of each function, measured in turn so that all meet the same machine."""
+    times = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            begin = time.process_time()
+            function()
+            times[name].append(time.process_time() - begin)
+    return {name: float(np.median(found)) for name, found in times.items()}
+
+
+class Inference:
+    """asv: objects per CPU-second, and the fraction of the BLAS limit that the forward pass reaches."""
+
+    params = (["binned", "mixture"],)
+    param_names = ("network",)
+    timeout = 300
+
+    def setup(self, network, rows=4 * BATCH, **options):
+        """Save a model, load it as a pipeline does, warm up."""
+        self.rows = rows
+        self.folder = tempfile.TemporaryDirectory()
+        make_model(f"{self.folder.name}/model", network=network, **options)
+        self.predictor = predictor(f"{self.folder.name}/model")
+        self.tensors = photometry(rows)
+        self.one = photometry(BATCH)
+        self.bare = without_densities(self.predictor)
+        self.run_products = products(dense_shapes(self.predictor.model), BATCH)
+        for warm_up in (self.forward, self.density, self.run_products):
+            warm_up()
+
+    def teardown(self, network):
+        """Remove the model."""
+        self.folder.cleanup()
+
+    def forward(self):
+        """Run one batch through the graph up to the densities."""
+        self.bare.run(self.one)
+
+    def density(self):
+        """Run one batch through the graph, densities included."""
+        self.predictor.run(self.one)
+
+    def points(self):
+        """Redshift and interval of all rows; every PDF is computed, none is kept."""
+        self.predictor.run(self.tensors, lambda outputs: decode(outputs, self.predictor.card, POINTS))
+
+    def pdfs(self):
+        """The same, and the PDFs are kept."""
+        self.predictor.run(self.tensors, lambda outputs: decode(outputs, self.predictor.card))
+
+    def measure(self, repeats=7):
+        """Objects per CPU-second: BLAS limit, forward pass, with densities, with point estimates, with PDFs kept."""
+        batch = {"blas": self.run_products, "forward": self.forward, "density": self.density}
+        every = {"points": self.points, "pdfs": self.pdfs}
+        seconds = cpu_seconds(batch | every, repeats)
+        return {name: (BATCH if name in batch else self.rows) / found for name, found in seconds.items()}
+
+    def track_forward_over_blas(self, network):
+        """Fraction of the BLAS limit that the forward pass reaches."""
+        rates = self.measure()
+        return rates["forward"] / rates["blas"]
+
+    def track_objects_per_cpu_second(self, network):
+        """Objects per CPU-second with the PDF on 200 points kept."""
+        return self.measure()["pdfs"]
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--depth", type=int, default=3)
+    parser.add_argument("--members", type=int, default=2)
+    parser.add_argument("--activation", default="relu")
+    parser.add_argument("--repeats", type=int, default=7)
+    options = vars(parser.parse_args())
+    repeats = options.pop("repeats")
+    print(f"{options}, batch {BATCH}, PDF on {N_GRID} points; objects per CPU-second")
+    print(f"{'network':10}{'blas':>11}{'forward':>11}{'of blas':>9}{'+ PDF':>11}{'+ points':>11}{'PDF kept':>11}")
+    for network in Inference.params[0]:
+        bench = Inference()
+        bench.setup(network, **options)
+        rates = bench.measure(repeats)
+        share = rates["forward"] / rates["blas"]
+        print(f"{network:10}{rates['blas']:11,.0f}{rates['forward']:11,.0f}{share:9.1%}", end="")
+        print(f"{rates['density']:11,.0f}{rates['points']:11,.0f}{rates['pdfs']:11,.0f}")
+        bench.teardown(network)
+
+
+if __name__ == "__main__":
+    main()

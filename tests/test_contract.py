@@ -1,0 +1,107 @@
+"""Every stage that ships keeps its contract, a plug-in is found, and the contract test itself can fail."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from astrokeras import Colors, Magnitudes, registry
+from astrokeras.errors import ChunkError
+from astrokeras.fields import Field
+from astrokeras.stage import Stage
+from astrokeras.synthetic.catalog import Synthetic
+from astrokeras.testing import check_stage
+
+PLUGIN = Path(__file__).parent / "plugin"
+
+
+@pytest.fixture(scope="module")
+def table():
+    source = Synthetic(rows=64, seed=5, missing=0.1)
+    return source.read(next(iter(source.partitions(64))), [f.name for f in source.fields()])
+
+
+@pytest.fixture(scope="module")
+def stages(small_model):
+    from astrokeras import PhotoZ
+
+    return {
+        "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
+        "magnitudes": [Magnitudes(bands=("u", "z"))],
+        "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
+    }
+
+
+@pytest.mark.parametrize("name", registry.BUILTIN["stages"])
+def test_shipped_stage(name, stages, table):
+    for stage in stages[name]:
+        check_stage(stage, table, rtol=2e-4)
+
+
+class Double(Stage):
+    """Broken in one way or another."""
+
+    name: ClassVar[str] = "double"
+    how: str = "well"
+
+    def reads(self):
+        return (Field(name="flux_g", unit="nJy"),)
+
+    def writes(self):
+        return (Field(name="twice", unit="nJy"),)
+
+    def run(self, chunk):
+        flux = chunk["flux_g"].value
+        results = {
+            "well": lambda: 2 * flux,
+            "fills": lambda: np.nan_to_num(2 * flux),
+            "mixes": lambda: 2 * flux + np.nanmean(flux) if len(flux) else flux,
+            "order": lambda: 2 * np.sort(flux),
+            "rows": lambda: 2 * flux[1:],
+            "empty": lambda: 2 * flux / len(flux) * len(flux) if flux.max() is not None else flux,
+            "name": lambda: None,
+        }
+        return {"other" if self.how == "name" else "twice": results.get(self.how, results["well"])()}
+
+
+def test_a_good_stage_passes(table):
+    check_stage(Double(), table)
+
+
+@pytest.mark.parametrize("how", ["fills", "mixes", "order", "rows", "empty", "name"])
+def test_a_broken_stage_fails(how, table):
+    with pytest.raises((AssertionError, ChunkError, ValueError)):
+        check_stage(Double(how=how), table)
+
+
+def test_a_plug_in_is_found_by_its_entry_point(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "astrokeras: 1\nname: plugged\nsource:\n  synthetic: {rows: 50, seed: 1}\nstages:\n  - redder: {over: 2}\n"
+        f"outputs:\n  - parquet: {{path: {tmp_path}/out.parquet, columns: [ids, flux_g, flux_r, ratio, red]}}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PLUGIN)}
+    command = [sys.executable, "-m", "astrokeras", "run", str(file), "--work", str(tmp_path / "work")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    from pyarrow import parquet
+
+    out = parquet.read_table(tmp_path / "out.parquet").to_pandas()
+    good = out.flux_g > 0
+    np.testing.assert_allclose(out.ratio[good], out.flux_r[good] / out.flux_g[good], rtol=1e-6)
+    assert out.ratio[~good].isna().all()
+    listed = subprocess.run(
+        [sys.executable, "-m", "astrokeras", "stages", "redder"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "Ratios above it count as red" in listed.stdout
+
+
+def test_the_plug_in_keeps_the_contract(table, monkeypatch):
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    from redder import Redder
+
+    check_stage(Redder(over=2.0), table)
