@@ -134,7 +134,10 @@ def as_column(array: np.ndarray, field: Field) -> Any:
     """Column of a QTable with the facts of its Field."""
     meta = field.meta | field.facts
     if field.unit:
-        column: Any = u.Quantity(array, field.unit, copy=False)
+        # Without a dtype, Quantity would turn integers into floats.
+        column: Any = u.Quantity(np.ma.getdata(array), field.unit, dtype=array.dtype, copy=False)
+        if isinstance(array, np.ma.MaskedArray):
+            column = Masked(column, mask=np.ma.getmaskarray(array))
     elif isinstance(array, np.ma.MaskedArray):
         return MaskedColumn(array, description=field.description or None, meta=meta, copy=False)
     else:

@@ -164,8 +164,8 @@ def models(options: Namespace) -> int:
     report = verify(directory)
     verdict = "fine" if report.ok else "DIFFERS"
     OUT.print(
-        f"{report.name}@{report.version}: {verdict}; {report.rows} golden rows, largest difference "
-        f"{report.max_difference:.3g}, digest {report.digest}",
+        f"{report.card.name}@{report.card.version}: {verdict}; {report.rows} golden rows, largest difference "
+        f"{report.max_difference:.3g}, digest {report.card.digest}",
         markup=False,
     )
     return 0 if report.ok else 1
@@ -179,7 +179,7 @@ def catalogs(options: Namespace) -> int:
         for name in surveys.names():
             OUT.print(f"{name}  {surveys.load(name).description}", markup=False)
         return 0
-    OUT.print(surveys.text(options.survey), markup=False, end="")
+    OUT.print(surveys.find(options.survey).read_text(), markup=False, end="")
     return 0
 
 

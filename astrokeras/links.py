@@ -88,7 +88,9 @@ def load(link: Link, columns: Iterable[str], final: bool = False) -> QTable:
         repeated = np.isin(id_hashes(np.asarray(out["object_id"])), np.load(link.repeated))
         bits = np.where(repeated, np.int32(Flag.DUPLICATE_ID), np.int32(0)).astype(np.int32)
         out = append(out, {"flags": bits}, [FLAGS], "identity")
-    return out[wanted]
+    # table[[names]] would make a reference cycle, and the chunk outlive its use until the garbage collector runs.
+    out.keep_columns(wanted)
+    return out
 
 
 def _rows(link: Link, out: QTable) -> int:

@@ -95,7 +95,8 @@ def make_piece(task: PieceTask) -> dict[str, Any]:
         bits = np.asarray(chunk["flags"])
         flags = {flag.name: int(np.count_nonzero(bits & flag)) for flag in Flag if np.any(bits & flag)}
         with making(task.directory) as new:
-            facts = task.output.write(chunk[names], task.fields, new / "piece")
+            chunk.keep_columns(names)
+            facts = task.output.write(chunk, task.fields, new / "piece")
             done = {"rows": len(chunk), "rows_before": total, "flags": flags, "facts": facts}
             write_json(new / "receipt.json", done)
     return done | {"seconds": {"output": time.perf_counter() - start}}

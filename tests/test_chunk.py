@@ -134,3 +134,12 @@ def test_concatenate_skips_empty_chunks():
     one, none = QTable({"a": [1.0] * u.nJy}), QTable({"a": [] * u.nJy})
     assert len(chunk.concatenate([none, one, one])) == 2
     assert len(chunk.concatenate([none, none])) == 0
+
+
+def test_integers_with_a_unit_stay_integers():
+    field = Field(name="n", kind="i4", unit="d")
+    table = chunk.append(QTable({"a": [1, 2]}), {"n": np.ma.MaskedArray([3, 4], [False, True], np.int32)}, [field], "test")
+    taken = chunk.project(table, [field], "test")["n"]
+    assert taken.dtype == np.int32
+    assert taken.unit == u.d
+    assert list(taken.mask) == [False, True]

@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from astropy.table import QTable
 from ruamel.yaml import YAML
 
+from astrokeras import Pipeline
+from astrokeras.resources import pipelines_dir
 from astrokeras.spec import Fields, Site, Split, load
 from astrokeras.surveys import SurveyMap
 
@@ -13,26 +16,24 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/pipeline_file.rst", "docs/survey_maps.rst", "docs/command_line.rst")
 
 
-def yaml_blocks(text: str) -> list[str]:
-    """Return the YAML examples of a Markdown or reStructuredText page."""
-    fenced = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    indented = re.findall(r"^\.\. code-block:: yaml\n\n((?:   .*\n|\n)+)", text, re.MULTILINE)
+def code_blocks(text: str, language: str) -> list[str]:
+    """Return the examples of a Markdown or reStructuredText page in one language."""
+    fenced = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    indented = re.findall(rf"^\.\. code-block:: {language}\n\n((?:   .*\n|\n)+)", text, re.MULTILINE)
     return fenced + [re.sub(r"^   ", "", block, flags=re.MULTILINE) for block in indented]
 
 
 EXAMPLES = [
     pytest.param(block, id=f"{page}-{number}")
     for page in PAGES
-    for number, block in enumerate(yaml_blocks((ROOT / page).read_text(encoding="utf-8")))
+    for number, block in enumerate(code_blocks((ROOT / page).read_text(encoding="utf-8"), "yaml"))
 ]
 
 
 def test_pages_have_examples():
     assert len(EXAMPLES) >= 6
-    assert yaml_blocks("```yaml\na: 1\n```\n.. code-block:: yaml\n\n   b:\n     - 2\n\nText\n") == [
-        "a: 1\n",
-        "b:\n  - 2\n\n",
-    ]
+    page = "```yaml\na: 1\n```\n.. code-block:: yaml\n\n   b:\n     - 2\n\nText\n"
+    assert code_blocks(page, "yaml") == ["a: 1\n", "b:\n  - 2\n\n"]
 
 
 @pytest.mark.parametrize("text", [e for e in EXAMPLES if e.values[0].startswith("astrokeras: 1")])
@@ -59,6 +60,32 @@ def test_snippets_on_pages_are_read(text):
                 SurveyMap.model_validate(value)
             else:
                 assert name == "source" and value["catalog"]["survey"] == "sdss-casjobs"
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    """Make the folder that the examples in Python suppose: a model, a table with fluxes, a pipeline."""
+    folder = tmp_path_factory.mktemp("workplace")
+    text = (pipelines_dir() / "quickstart.yaml").read_text(encoding="utf-8")
+    (folder / "quickstart.yaml").write_text(text.replace("products/", f"{folder}/products/"), encoding="utf-8")
+    small = ["source.synthetic.rows=600", "stages.photoz.train.epochs=1", "stages.photoz.train.members=1"]
+    keep = f"outputs.votable={{path: {folder}/photo.vot, columns: [ids, 'flux_*']}}"
+    save = f"stages.photoz.save={folder}/models/boss-photoz"
+    Pipeline.read(folder / "quickstart.yaml", sets=[*small, save, keep]).run(work=folder / "work", quiet=True)
+    QTable.read(folder / "photo.vot").write(folder / "photo.ecsv")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/python.rst"])
+def test_python_on_pages_runs(page, workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    blocks = code_blocks((ROOT / page).read_text(encoding="utf-8"), "python")
+    assert blocks
+    for block in blocks:
+        block = block.replace("rows=2000", "rows=600")
+        exec(compile(block, page, "exec"), {})
+    assert "z_phot" in capsys.readouterr().out
 
 
 def test_readme_links_lead_somewhere():

@@ -277,7 +277,6 @@ FIFTY = 'def f():\n    """Say.\n' + "\n" * 60 + '    """\n' + "    x = 1\n" * 49
         ("tasks/plots.py", "import matplotlib.pyplot\n", "tasks imports matplotlib, which only export may"),
         ("models/card.py", "import joblib\n", "models imports joblib, which only nothing may import"),
         ("models/card.py", "import pickle\n", "models imports pickle, which only testing may import"),
-        ("models/card.py", "import joblib\n", "models imports joblib, which only nothing may import"),
         ("odd.py", "x = 1\n", "'odd' has no layer"),
         ("tasks/utils.py", "x = 1\n", "name the module after what it does"),
         ("errors.py", "from .flags import x\n", "import circle: "),

@@ -152,7 +152,7 @@ def test_reads_a_file_with_bom_and_crlf(tmp_path):
     [
         (b"a: 1\nb: \xe9t\xe9\n", 2, 4, "byte 0xe9 is not UTF-8"),
         (b"a: \xc3\xa9 \xff\n", 1, 6, "byte 0xff"),
-        ("a: 1\n".encode("utf-16"), 1, 1, "UTF-16"),
+        ("a: 1\n".encode("utf-16"), 1, 1, "is not UTF-8; save the file as UTF-8"),
         (b"\x89PNG\r\n\x1a\n", 1, 1, "byte 0x89"),
         (b"a\x00b", 1, 2, "U+0000"),
     ],

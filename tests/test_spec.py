@@ -286,6 +286,7 @@ STAGE_MISTAKES = [
     ("colors: {bands: [§'{heer}']}", "no variable '{heer}'; did you mean 'here'?"),
     ("colors: {where: §'{field}'}", "'{field}' has no meaning here"),
     ("colors: {where: §'a } b'}", "a lone '}'; write '}}'"),
+    ("colors: {where: §'a{}'}", "no variable '{}'"),
     ("colors: {where: §'a{'}", "a lone '{'; write '{{'"),
     ("photoz: {model: §'${NO_SUCH}/x'}", "environment variable 'NO_SUCH' is not set"),
     ("colors: {bands: §'${NO_SUCH}'}", "environment variable 'NO_SUCH' is not set"),
@@ -342,7 +343,6 @@ SECTION_MISTAKES = [
     ('vars: {a: [1], b: §"{a}x"}', "'{a}' is a list, which can only stand alone"),
     ("split: {§tset: .1}", "split.tset: unknown parameter; did you mean 'test'?"),
     ("§split: {test: .5, validate: .5}", "split: test + validate + calibrate = 1 leaves nothing for training"),
-    ("split: {folds: §1}", "split.folds: needs a value of at least 2, got 1"),
     ("split: {test: §half}", "split.test: needs a number, got 'half'"),
     ("partition: {rows: §0}", "partition.rows: needs a value greater than 0, got 0"),
     ("fields: §5", "fields: needs a list of names, {glob: pattern}"),
@@ -434,15 +434,14 @@ def test_duplicate_keys_and_other_problems_together(problems):
 
 
 def test_site(write):
-    site = load_site(write("executor: processes\nworkers: 4\nmemory: 4 GB\n", "site.yaml"))
-    assert (site.executor, site.workers, site.threads_per_worker, site.memory) == ("processes", 4, 1, "4 GB")
+    site = load_site(write("executor: processes\nworkers: 4\n", "site.yaml"))
+    assert (site.executor, site.workers, site.threads_per_worker) == ("processes", 4, 1)
     assert load_site(write("workers: '${N}'\n", "site.yaml"), {"N": "3"}).workers == 3
     with pytest.raises(SpecError) as caught:
-        load_site(write("executor: slrum\nwrokers: 4\nmemory: much\n", "site.yaml"))
+        load_site(write("executor: slrum\nwrokers: 4\n", "site.yaml"))
     assert [str(p).removeprefix("site.yaml:") for p in caught.value.problems] == [
         "1:11: site.executor: needs 'serial' or 'processes', got 'slrum'",
         "2:1: site.wrokers: unknown parameter; did you mean 'workers'?",
-        "3:9: site.memory: needs text like the pattern ^[0-9]+(\\.[0-9]+)? *[kMGT]i?B$, got 'much'",
     ]
 
 

@@ -34,7 +34,9 @@ PROVENANCE = {
     "astrokeras_version": "0.1",
     "date": "2026-11-01T00:00:00",
     "stages": [{"name": "photoz", "version": 1, "parameters": {"model": "boss"}}],
-    "models": {"photoz": {"name": "boss", "digest": "cd" * 32}},
+    "models": [{"stage": "photoz", "name": "boss", "digest": "cd" * 32}],
+    "seeds": [1, 2],
+    "versions": {"keras": "3.15.1", "jax": None},
     "rows": 7,
     "creator": "A. Ström",
 }
@@ -209,7 +211,8 @@ def test_metadata(tmp_path):
     assert params["z_min"] == 0.0 and params["z_max"] == 1.1
     assert params["n_z"] == 6 and params["note"] == "linear between points"
     groups = {tuple(e.ref for e in g.entries if hasattr(e, "ref") and not hasattr(e, "value")) for g in table.groups}
-    assert {("ra", "dec"), ("flux_g", "flux_err_g"), ("z_pdf",), ("mjd",)} == groups
+    assert {("ra", "dec"), ("flux_g", "flux_err_g"), ("z_pdf",), ("mjd",), ("flags",)} == groups
+    assert params["NO_DATA"] == 16
     assert params["filter"] == "SLOAN/SDSS.g" and params["dereddened"] == "no"
     fields = {f.name: f for f in table.fields}
     assert fields["z_pdf"].ucd == "stat.probability;src.redshift.phot"
@@ -235,7 +238,8 @@ def test_provenance(tmp_path):
     assert infos["pipeline_digest"] == "ab" * 32
     assert json.loads(infos["models.photoz"])["digest"] == "cd" * 32
     assert json.loads(infos["stages.photoz"])["parameters"] == {"model": "boss"}
-    assert infos["rows"] == "7"
+    assert infos["rows"] == "7" and infos["seeds"] == "1, 2"
+    assert infos["versions.keras"] == "3.15.1" and "versions.jax" not in infos
     origin = extract_data_origin(votable)
     assert origin.query.request_date == "2026-11-01T00:00:00"
     assert origin.query.server_software == "astrokeras 0.1"

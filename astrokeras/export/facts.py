@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..fields import Field
+from ..flags import Flag
 
 
 def flatten(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Provenance as pairs of name and text, in its order.
 
-    A mapping gives one pair per item (``models.photoz``), a list of mappings one per item, named by its ``id`` or
-    ``name`` (``stages.photoz``); deeper values are JSON. None is left out.
+    A mapping gives one pair per item (``models.photoz``), a list of mappings one per item, named by its ``stage``,
+    ``id`` or ``name`` (``stages.photoz``); deeper values are JSON. None is left out.
     """
     pairs: list[tuple[str, str]] = []
     for key, value in provenance.items():
@@ -30,7 +31,7 @@ def flatten(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _label(item: Any, index: int) -> str:
     if isinstance(item, Mapping):
-        return str(item.get("id") or item.get("name") or index)
+        return str(item.get("stage") or item.get("id") or item.get("name") or index)
     return str(index)
 
 
@@ -48,9 +49,12 @@ def description(field: Field) -> str:
 
 
 def column_facts(field: Field) -> dict[str, str | float]:
-    """What is known of a column beyond name, unit and UCD: filter, photometry, dereddened, and its ``meta``."""
-    stated = {"filter": field.filter, "photometry": field.photometry, "dereddened": field.dereddened}
-    return {name: value for name, value in stated.items() if value is not None} | dict(field.meta)
+    """What is known of a column beyond name, unit and UCD.
+
+    Filter, photometry, dereddened, and its ``meta``; of ``flags`` the bits and their names.
+    """
+    bits = {flag.name: flag.value for flag in Flag} if field.name == "flags" else {}
+    return field.facts | dict(field.meta) | bits
 
 
 def by_facts(fields: Iterable[Field]) -> list[tuple[dict[str, str | float], list[Field]]]:

@@ -12,6 +12,7 @@ from astropy.io.votable.dataorigin import DATAORIGIN_INFO, DATAORIGIN_QUERY_INFO
 
 from ..errors import OutputError
 from ..fields import Field
+from ..flags import DESCRIPTIONS, Flag
 from .facts import by_facts, description, flatten
 from .preflight import vounit
 from .records import Cell
@@ -178,10 +179,12 @@ def _add_groups(
 
 
 def _param(votable: tree.VOTableFile, name: str, value: str | float) -> tree.Param:
-    more = {"ucd": _UCDS.get(name), "utype": _UTYPES.get(name)}
+    more: dict[str, Any] = {"ucd": _UCDS.get(name), "utype": _UTYPES.get(name), "value": value}
     if isinstance(value, str):
-        datatype = "char" if value.isascii() else "unicodeChar"
-        return tree.Param(votable, name=name, datatype=datatype, arraysize="*", value=value, **more)
-    if float(value).is_integer() and isinstance(value, int):
-        return tree.Param(votable, name=name, datatype="long", value=value, **more)
-    return tree.Param(votable, name=name, datatype="double", value=float(value), **more)
+        more |= {"datatype": "char" if value.isascii() else "unicodeChar", "arraysize": "*"}
+    else:
+        more["datatype"] = "long" if isinstance(value, int) else "double"
+    made = tree.Param(votable, name=name, **more)
+    if name in Flag.__members__:
+        made.description = DESCRIPTIONS[Flag[name]]
+    return made

@@ -129,25 +129,29 @@ class Syntax:
         """Refuse every node that is not on the list, and collect the columns."""
         if depth > MAX_DEPTH:
             self.refuse(node, f"nested more than {MAX_DEPTH} deep")
-        parts: list[ast.AST] = []
         if isinstance(node, (ast.Name, ast.Subscript)):
             found.add(self.column(node))
-        elif isinstance(node, ast.Constant):
-            self._constant(node)
-        elif isinstance(node, ast.BoolOp):
-            parts = node.values
-        elif isinstance(node, ast.UnaryOp):
-            parts = [node.operand]
-        elif isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC + BITS:
-            parts = [node.left, node.right]
-        elif isinstance(node, ast.Compare):
-            parts = self._comparison_parts(node)
-        elif isinstance(node, ast.Call):
-            parts = self._call_parts(node)
-        else:
-            self.refuse(node, f"{type(node).__name__} is not allowed; {ALLOWED}{', '.join(FUNCTIONS)}")
-        for part in parts:
+        for part in self._parts(node):
             self._check(part, depth + 1, found)
+
+    def _parts(self, node: ast.AST) -> list[ast.AST]:
+        """Parts of an allowed node."""
+        match node:
+            case ast.Name() | ast.Subscript():
+                return []
+            case ast.Constant():
+                return self._constant(node)
+            case ast.BoolOp():
+                return node.values
+            case ast.UnaryOp():
+                return [node.operand]
+            case ast.BinOp() if isinstance(node.op, ARITHMETIC + BITS):
+                return [node.left, node.right]
+            case ast.Compare():
+                return self._comparison_parts(node)
+            case ast.Call():
+                return self._call_parts(node)
+        self.refuse(node, f"{type(node).__name__} is not allowed; {ALLOWED}{', '.join(FUNCTIONS)}")
 
     def column(self, node: ast.AST) -> str:
         if isinstance(node, ast.Name):
@@ -157,12 +161,13 @@ class Syntax:
             self.refuse(node, "an element of a vector column is written NAME[2]")
         return f"{self.column(node.value)}[{index.value}]"
 
-    def _constant(self, node: ast.Constant) -> None:
+    def _constant(self, node: ast.Constant) -> list[ast.AST]:
         value = node.value
         if isinstance(value, int) and abs(value) >= 2**63:
             self.refuse(node, "an integer must fit 64 bits")
         if not isinstance(value, (bool, int, float, str)):
             self.refuse(node, f"{value!r} is not allowed; {ALLOWED}{', '.join(FUNCTIONS)}")
+        return []
 
     def _comparison_parts(self, node: ast.Compare) -> list[ast.AST]:
         middle = node.comparators[:-1]

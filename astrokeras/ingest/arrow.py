@@ -24,6 +24,9 @@ def native(column: pa.ChunkedArray, where: str) -> np.ndarray:
         return _vectors(column, where)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return _texts(column)
+    if pa.types.is_temporal(kind):
+        # Dates, and what only looks like a time: sexagesimal angles.
+        return _texts(column.cast(pa.string()))
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
     if pa.types.is_decimal(kind) or pa.types.is_float16(kind):

@@ -206,7 +206,8 @@ class Catalog(Source):
                 yield path, entry.split
 
     def _open(self, path: str) -> TableFile:
-        from .tablefile import TableOptions, open_table
+        from .formats import open_table
+        from .tablefile import TableOptions
 
         options: TableOptions = TableOptions(self.hdu, self.table, self.delimiter, self.decimal)
         return open_table(path, options)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from ..errors import IngestError
-from .tablefile import MAX_UNPACKED, READ_ERRORS, is_packed, open_packed
+from .packing import MAX_UNPACKED, READ_ERRORS, is_packed, open_packed
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import IngestError
 from ..surveys.columns import Native
 from .fits_headers import HDU, table_hdu, whole
-from .tablefile import READ_ERRORS, Cut, TableFile, TableOptions, even_cuts, is_packed, open_packed
+from .packing import READ_ERRORS, is_packed, open_packed
+from .tablefile import Cut, TableFile, TableOptions, even_cuts
 
 #: numpy types of TFORM letters.
 _TYPES = {"L": "i1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}

@@ -12,7 +12,8 @@ from pyarrow import csv
 from ..errors import IngestError
 from ..surveys.columns import Native
 from .arrow import native
-from .tablefile import READ_ERRORS, Cut, TableFile, TableOptions, open_packed
+from .packing import READ_ERRORS, open_packed
+from .tablefile import Cut, TableFile, TableOptions
 from .text_layout import BLANKS, is_remark, lay_out
 
 _SAMPLE = 2**20
@@ -40,19 +41,27 @@ class TextTable(TableFile):
 
     def cuts(self, max_rows: int) -> Iterator[Cut]:
         """Find the byte ranges of ``max_rows`` rows each, in one pass over the file."""
-        start = row = 0
-        begin = self.layout.skip
         try:
             with open_packed(self.path) as stream:
-                for end, is_row in _ends(stream, begin):
-                    row += is_row
-                    if row - start == max_rows:
-                        yield Cut(start, row, (begin, end))
-                        start, begin = row, end
+                yield from self._cuts(stream, max_rows)
         except READ_ERRORS as error:
             raise IngestError(f"{self.path}: cannot be read to its end (damaged or truncated?): {error}") from None
-        if row > start or not row:
-            yield Cut(start, row, (begin, end if row else begin))
+
+    def _cuts(self, stream: BinaryIO, max_rows: int) -> Iterator[Cut]:
+        begin, start, row, is_row = self.layout.skip, 0, 0, True
+        for end, is_row in _ends(stream, begin):
+            row += is_row is True
+            if row - start == max_rows:
+                yield Cut(start, row, (begin, end))
+                start, begin = row, end
+        if is_row is None:
+            raise IngestError(
+                f"{self.path}: the file ends within quotes, in a row from {row + 1} on; is one not closed?"
+            )
+        if row > start:
+            yield Cut(start, row, (begin, end))
+        elif not row:
+            yield Cut(0, 0, (begin, begin))
 
     def read(self, names: Sequence[str], cut: Cut) -> dict[str, Native]:
         """Read columns of some rows."""
@@ -141,8 +150,8 @@ class TextTable(TableFile):
         raise IngestError(f"{self.path}{where}: {message}") from None
 
 
-def _ends(stream: BinaryIO, begin: int) -> Iterator[tuple[int, bool]]:
-    """End of every line, and whether a row ends there: not after a remark, nor within quotes."""
+def _ends(stream: BinaryIO, begin: int) -> Iterator[tuple[int, bool | None]]:
+    """End of every line, and whether a row ends there: not after a remark (False), nor within quotes (None)."""
     stream.seek(begin)
     end, quoted = begin, False
     for line in stream:
@@ -152,6 +161,4 @@ def _ends(stream: BinaryIO, begin: int) -> Iterator[tuple[int, bool]]:
             continue
         if line.count(b'"') % 2:
             quoted = not quoted
-        yield end, not quoted
-    if quoted:
-        yield end, True
+        yield end, None if quoted else True

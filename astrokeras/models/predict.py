@@ -160,7 +160,8 @@ def _tensorflow(bundle: Bundle, batch: int) -> Callable[[Columns], Columns]:
 
     def call(inputs: Columns) -> Columns:
         given = {name: tf.convert_to_tensor(values) for name, values in inputs.items()}
-        return {name: values.numpy() for name, values in concrete(given).items()}
+        # The buffer of a tensor is read in place; numpy() would copy it.
+        return {name: np.asarray(memoryview(values)) for name, values in concrete(given).items()}
 
     return call
 

@@ -23,9 +23,13 @@ MAX_DEPTH = 32
 #: Problems after which a file is given up.
 MAX_PROBLEMS = 100
 
-_NULL = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_SPECIAL = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+    **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
+}
 # The length is bounded, because int() of a text of thousands of digits is refused by Python.
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})")
 _BASED = re.compile(r"0x[0-9a-fA-F]{1,64}|0o[0-7]{1,64}")
@@ -92,24 +96,29 @@ def resolve(scalar: Scalar) -> Any:
     text = scalar.text
     if scalar.quoted:
         return text
-    if text in _NULL:
-        return None
-    if text in _BOOL:
-        return _BOOL[text]
+    if text in _WORDS:
+        return _WORDS[text]
     if _INT.fullmatch(text):
         return int(text)
     if _BASED.fullmatch(text):
         return int(text, 0)
-    if _FLOAT.fullmatch(text):
-        number = float(text)
-        return number if math.isfinite(number) else text
-    special = _SPECIAL.fullmatch(text)
-    return float(text.replace(".", "")) if special else text
+    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text
 
 
 def is_null(node: Node) -> bool:
     """Whether nothing was written (or ``null``)."""
     return isinstance(node, Scalar) and resolve(node) is None
+
+
+def child(node: Node | None, step: str | int) -> Node | None:
+    """Node below a key or an index; None if there is none."""
+    if isinstance(node, Mapping):
+        return node.values.get(step)
+    if isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
+        return node.items[step]
+    return None
 
 
 def plain(node: Node) -> Any:
@@ -153,9 +162,6 @@ def read_yaml(path: str | Path, problems: list[Problem]) -> Node | None:
 
 
 def _decode(data: bytes, start: Place, problems: list[Problem]) -> str | None:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        problems.append(start.problem("the text is UTF-16; save it as UTF-8"))
-        return None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -263,7 +269,7 @@ class _Composer:
         return self.mapping(place, depth) if kind == "MappingStart" else self.sequence(place, depth)
 
     def scalar(self, event: Any, place: Place) -> Scalar:
-        if _FORBIDDEN.search(event.value.replace("\0", " ")) or "\0" in event.value:
+        if _FORBIDDEN.search(event.value):
             self.problems.append(place.problem("an escape stands for a control character; it is not allowed"))
             self.usable = False
         return Scalar(event.value, place, quoted=bool(event.style))

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..errors import Problem, SpecError
-from .nodes import Mapping, Node, Place, Scalar, Sequence, is_null
+from .nodes import Mapping, Node, Place, Scalar, Sequence, child, is_null
 from .placeholders import finish, holds_field
 from .settings import Fields, PartitionSize, Split
 from .validation import validate
@@ -127,14 +127,10 @@ class Pipeline:
 
 def descend(node: Node, steps: Address) -> Node | None:
     """Node at the end of some steps; None if nothing was written there."""
+    found: Node | None = node
     for step in steps:
-        if isinstance(node, Mapping) and step in node.values:
-            node = node.values[step]
-        elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
-            node = node.items[step]
-        else:
-            return None
-    return node
+        found = child(found, step)
+    return found
 
 
 def given_id(node: Node) -> str | None:

@@ -122,16 +122,19 @@ def _inside(token: re.Match[str], node: Scalar, names: Names, problems: list[Pro
 def _value(token: re.Match[str], node: Scalar, names: Names, problems: list[Problem]) -> Node | None:
     """Node that a token stands for; None if the token stays as it is."""
     name, variable = token["name"], token["env"]
+    if variable is not None and variable in names.env:
+        return Scalar(escape(names.env[variable]), node.place)
+    if name in names.values:
+        return names.values[name]
+    wrong = None
     if variable is not None:
-        if variable in names.env:
-            return Scalar(escape(names.env[variable]), node.place)
-        problems.append(node.place.problem(f"environment variable '{variable}' is not set"))
-    elif token[0] in "{}":
-        problems.append(node.place.problem(f"a lone '{token[0]}'; write '{token[0] * 2}' for the character itself"))
+        wrong = f"environment variable '{variable}' is not set"
+    elif token[0] in ("{", "}"):
+        wrong = f"a lone '{token[0]}'; write '{token[0] * 2}' for the character itself"
     elif name is not None and name not in names.later:
-        if name in names.values:
-            return names.values[name]
-        problems.append(node.place.problem(_unknown(name, names)))
+        wrong = _unknown(name, names)
+    if wrong:
+        problems.append(node.place.problem(wrong))
     return None
 
 

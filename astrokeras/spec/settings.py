@@ -88,8 +88,6 @@ class Split(Settings):
         Column: rows with the same value stay on one side.
     by : str, optional
         Column that says to which part a row belongs (``train``, ``validate``, ``calibrate``, ``test``).
-    folds : int, optional
-        Number of folds for out-of-fold predictions.
     seed : int
         Of the division.
     """
@@ -99,7 +97,6 @@ class Split(Settings):
     calibrate: Fraction = 0.0
     group: str | None = None
     by: str | None = None
-    folds: Annotated[int, Parameter(ge=2)] | None = None
     seed: Annotated[int, Parameter(ge=0)] = 0
 
     @property
@@ -138,11 +135,8 @@ class Site(Settings):
         Number of processes.
     threads_per_worker : int
         Threads of each.
-    memory : str, optional
-        Limit of each, such as ``4 GB``.
     """
 
     executor: Literal["serial", "processes"] = "serial"
     workers: PositiveInt = 1
     threads_per_worker: PositiveInt = 1
-    memory: Annotated[str, Parameter(pattern=r"^[0-9]+(\.[0-9]+)? *[kMGT]i?B$")] | None = None

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ..errors import AstrokerasError, ExpressionError, Problem, did_you_mean
-from .nodes import Mapping, Node, Place, Scalar, Sequence, is_null, resolve
+from .nodes import Mapping, Node, Place, Scalar, Sequence, child, is_null, resolve
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Path = tuple[str | int, ...]
@@ -131,16 +131,21 @@ def _repairs(errors: list[Any], node: Node, done: dict[_Path, Any]) -> dict[_Pat
     settled = {_locate(node, error)[0] for error in errors if _fits(error)} | set(done)
     for error in errors:
         path, found, _ = _locate(node, error)
-        if path in settled or not isinstance(found, Scalar) or found.quoted or is_null(found):
-            continue
-        kind, value = error["type"], resolve(found)
-        if kind.startswith("int") and isinstance(value, float) and value.is_integer():
-            new[path] = int(value)
-        elif kind.startswith("float") and found.text.lower() in _NAMED:
-            new[path] = _NAMED[found.text.lower()]
-        elif kind in _TEXT_ERRORS and not isinstance(value, str):
-            new.setdefault(path, found.text)
+        if path not in settled and isinstance(found, Scalar) and not found.quoted and not is_null(found):
+            new.update(_reading(error["type"], found, path, new))
     return new
+
+
+def _reading(kind: str, found: Scalar, path: _Path, new: dict[_Path, Any]) -> dict[_Path, Any]:
+    value = resolve(found)
+    if kind.startswith("int") and isinstance(value, float) and value.is_integer():
+        return {path: int(value)}
+    if kind.startswith("float") and found.text.lower() in _NAMED:
+        return {path: _NAMED[found.text.lower()]}
+    # In a union, a number comes before text.
+    if kind in _TEXT_ERRORS and not isinstance(value, str) and path not in new:
+        return {path: found.text}
+    return {}
 
 
 def _fits(error: Any) -> bool:
@@ -163,16 +168,13 @@ def _locate(node: Node, error: Any) -> tuple[_Path, Node | None, list[tuple[_Pat
     path: _Path = ()
     unions: list[tuple[_Path, Any]] = []
     for step in error["loc"]:
-        if isinstance(node, Mapping) and step in node.values:
-            node = node.values[step]
-        elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
-            node = node.items[step]
+        below = child(node, step)
+        if below is not None:
+            path, node = (*path, step), below
         elif error["type"] == "missing" and step == error["loc"][-1]:
             return (*path, step), None, unions
         else:
             unions.append((path, step))
-            continue
-        path = (*path, step)
     return path, node, unions
 
 

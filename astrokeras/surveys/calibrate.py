@@ -107,24 +107,26 @@ def from_magnitudes(
     return _settle(flux, sigma, value, error, absurd)
 
 
-def from_fluxes(value: Measurements, error: Measurements | None, scale: float, ivar: bool = False) -> Flux:
+def from_fluxes(
+    value: Measurements, error: Measurements | None, scale: float, error_scale: float, ivar: bool = False
+) -> Flux:
     """Fluxes in nJy of linear fluxes.
 
     Parameters
     ----------
     value, error : Measurements
         Fluxes and their standard errors, or with ``ivar`` their inverse variances (0 or less: no data).
-    scale : float
-        nJy of a flux of 1.
+    scale, error_scale : float
+        nJy of a flux, and of an error, of 1; with ``ivar``, of the error whose inverse variance is 1.
     """
     flux = value.data * scale
     if error is None:
         return _settle(flux, None, value, None, np.zeros(len(flux), bool))
     if ivar:
         error = Measurements(error.data, error.missing | (error.data <= 0))
-        sigma = scale / np.sqrt(np.where(error.missing, np.nan, error.data))
+        sigma = error_scale / np.sqrt(np.where(error.missing, np.nan, error.data))
     else:
-        sigma = error.data * scale
+        sigma = error.data * error_scale
     return _settle(flux, sigma, value, error, np.zeros(len(flux), bool))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import SurveyError
 from ..fields import Field, by_name
 from ..flags import Flag
-from .calibrate import Flux, Measurements, dereddened, flagged, from_fluxes, from_magnitudes
+from .calibrate import AB_ZERO_FLUX, Flux, Measurements, dereddened, flagged, from_fluxes, from_magnitudes
 from .columns import Native, flux_factor, numbers, unit_factor
 from .language import BandFacts, Label
 from .request import LABELS, Channel, Request
@@ -84,8 +84,8 @@ def fluxes(request: Request, channel: Channel, columns: Mapping[str, Native]) ->
         shift = offset + ((facts.vega_to_ab or 0.0) if statement.system == "Vega" else 0.0)
         result = from_magnitudes(value, error, shift, facts.softening if statement.system == "asinh" else None)
     else:
-        scale = _scale(request, channel, columns[channel.value], facts) * 10.0 ** (-0.4 * offset)
-        result = from_fluxes(value, error, scale, ivar=statement.ivar is not None)
+        scales = (s * 10.0 ** (-0.4 * offset) for s in _scales(request, channel, columns, facts))
+        result = from_fluxes(value, error, *scales, ivar=statement.ivar is not None)
     if channel.flag in columns:
         result = flagged(result, numbers(columns, channel.flag))
     if request.deredden:
@@ -93,12 +93,16 @@ def fluxes(request: Request, channel: Channel, columns: Mapping[str, Native]) ->
     return result
 
 
-def _scale(request: Request, channel: Channel, native: Native, facts: BandFacts) -> float:
-    statement = channel.photometry
+def _scales(request: Request, channel: Channel, columns: Mapping[str, Native], facts: BandFacts) -> tuple[float, float]:
+    """nJy of a flux and of an error of 1; the error has the unit of the flux unless the file states its own."""
+    statement, native = channel.photometry, columns[channel.value]
     zero_point = facts.zero_point if statement.zero_point is None else statement.zero_point
     if statement.unit is None and zero_point is not None:
-        return 3631e9 * 10.0 ** (-0.4 * zero_point)
-    return unit_factor(native, channel.value, statement.unit, "nJy", request.unit)
+        return (AB_ZERO_FLUX * 10.0 ** (-0.4 * zero_point),) * 2
+    scale = unit_factor(native, channel.value, statement.unit, "nJy", request.unit)
+    if statement.error is None or flux_factor(columns[channel.error].unit) is None:
+        return scale, scale
+    return scale, unit_factor(columns[channel.error], channel.error, statement.unit, "nJy")
 
 
 def _no_flux_unit(native: Native, reference: str) -> None:

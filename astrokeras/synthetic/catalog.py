@@ -30,7 +30,8 @@ class Synthetic(Source):
     rows : int
         Number of objects.
     seed : int
-        Seed; a row depends on seed, parameters and its number only, not on partitions or on the other bands asked for.
+        Seed; a row depends on seed, parameters and its number only, not on partitions or, but for ``missing``, on the
+        other bands asked for. NumPy may change its distributions between versions (NEP 19), and the rows with them.
     system : {"sdss", "lsst", "decam"}
         Filter system, with its survey's depth.
     bands : tuple of str, optional
@@ -41,7 +42,8 @@ class Synthetic(Source):
     classes : dict
         Shares of ``galaxy``, ``star`` and ``qso``; divided by their sum.
     mag_limit : float, optional
-        Faintest true AB magnitude in the reference band (r; i for lsst); by default 1.5 mag above the depth (S/N = 20).
+        Faintest true AB magnitude in the reference band (r; i for lsst); by default 1.5 mag brighter than the depth
+        (S/N = 20).
     missing : float
         Fraction of rows in which one band, taken at random, was not observed (NaN, flag ``MISSING_BAND``).
     where : str, optional

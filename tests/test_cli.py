@@ -1,0 +1,166 @@
+"""The command line as a user meets it: exit statuses, messages, and what it does not import."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from astrokeras.cli import main
+from astrokeras.resources import pipelines_dir
+
+HEAVY = ("tensorflow", "keras", "dask", "photutils", "pandas", "pyarrow", "sklearn", "scipy", "astropy.table")
+
+GOOD = """astrokeras: 1
+name: good
+source:
+  synthetic: {rows: 100, seed: 1}
+stages:
+  - colors: {bands: [g, r]}
+outputs:
+  - votable: {path: out.vot, columns: [ids, "color_*"]}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("p.yaml").write_text(GOOD)
+    return tmp_path
+
+
+def imported(*arguments, cwd="."):
+    """Modules loaded by a command, in a process of its own."""
+    code = (
+        "import sys\nfrom astrokeras.cli import main\n"
+        f"try:\n    main({list(arguments)!r})\nexcept SystemExit:\n    pass\n"
+        "print('\\nMODULES ' + ' '.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, check=True)
+    return set(done.stdout.rsplit("MODULES ", 1)[1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(arguments):
+    loaded = imported(*arguments)
+    assert "astrokeras.cli" in loaded
+    assert not loaded & {*HEAVY, "numpy", "pydantic", "ruamel.yaml", "astropy"}
+
+
+def test_check_loads_nothing_heavy(here, small_model):
+    text = GOOD.replace("  - colors: {bands: [g, r]}\n", f"  - photoz: {{model: {small_model}}}\n").replace(
+        "color_*", "z_*"
+    )
+    Path("m.yaml").write_text(text)
+    for file in ("p.yaml", "m.yaml"):
+        loaded = imported("check", file, cwd=here)
+        assert "astrokeras.plan" in loaded
+        assert not loaded & set(HEAVY), sorted(loaded & set(HEAVY))
+
+
+def test_check_of_a_catalog_pipeline_loads_nothing_heavy(here):
+    source = "source:\n  catalog: {files: absent.fits, survey: sdss-casjobs}\n"
+    Path("c.yaml").write_text(GOOD.replace("source:\n  synthetic: {rows: 100, seed: 1}\n", source))
+    loaded = imported("check", "c.yaml", cwd=here)
+    assert "astrokeras.ingest.catalog" in loaded
+    assert not loaded & set(HEAVY), sorted(loaded & set(HEAVY))
+
+
+def test_check_says_fine(here, capsys):
+    assert main(["check", "p.yaml"]) == 0
+    assert "p.yaml: fine (1 stages" in capsys.readouterr().out
+
+
+def test_all_problems_at_once_and_nothing_is_run(here, capsys):
+    text = GOOD.replace("bands: [g, r]}", "bnads: [g, r]}\n  - colours: {}\n  - magnitudes: {bands: [y]}")
+    Path("p.yaml").write_text(text.replace("color_*", "colour"))
+    assert main(["run", "p.yaml"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("p.yaml:6:14: ") and "did you mean 'bands'?" in line for line in lines)
+    assert any(line.startswith("p.yaml:7:5: ") and "did you mean 'colors'?" in line for line in lines)
+    assert not Path(".astrokeras").exists()
+
+
+def test_what_nobody_writes_is_said_at_its_line(here, capsys):
+    Path("p.yaml").write_text(GOOD.replace("[g, r]", "[g, y]"))
+    assert main(["check", "p.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "p.yaml:6:5: colors reads 'flux_y', which nothing before it writes (have: object_id" in said
+    Path("p.yaml").write_text(GOOD.replace("color_*", "colour_g_r"))
+    assert main(["check", "p.yaml"]) == 2
+    assert "no column 'colour_g_r'; did you mean 'color_g_r'?" in capsys.readouterr().err
+
+
+def test_a_second_writer_is_refused(here, capsys):
+    Path("p.yaml").write_text(GOOD.replace("outputs:", "  - colors: {bands: [g, r], id: again}\noutputs:"))
+    assert main(["check", "p.yaml"]) == 2
+    assert "again writes 'color_g_r', which colors has written already" in capsys.readouterr().err
+
+
+def test_split_without_training_is_refused(here, capsys):
+    Path("p.yaml").write_text(GOOD + "split: {test: 0.1}\n")
+    assert main(["check", "p.yaml"]) == 2
+    assert "nothing is trained here" in capsys.readouterr().err
+
+
+def test_run_status_plan(here, capsys):
+    assert main(["status", "p.yaml"]) == 0
+    assert "never run" in capsys.readouterr().out
+    assert main(["plan", "p.yaml"]) == 0
+    assert "segment 1: colors" in capsys.readouterr().out
+    assert main(["run", "p.yaml"]) == 0
+    said = capsys.readouterr().err
+    assert "out.vot: 100 rows" in said
+    # No terminal: plain lines, no control characters.
+    assert "\x1b" not in said
+    assert main(["status", "p.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "finished" in said
+    assert "out.vot: 100 rows" in said
+
+
+def test_set_changes_the_run(here):
+    assert main(["run", "p.yaml", "--quiet", "--set", "source.synthetic.rows=7", "--set", "outputs.0.path=x.vot"]) == 0
+    from astropy.table import Table
+
+    assert len(Table.read("x.vot")) == 7
+    assert main(["run", "p.yaml", "--set", "stages.color.bands=[g]"]) == 2
+
+
+def test_listings(here, capsys):
+    assert main(["stages"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("catalog", "photoz", "votable"))
+    assert main(["stages", "photoz"]) == 0
+    assert "override" in capsys.readouterr().out
+    assert main(["stages", "photz"]) == 1
+    assert "did you mean 'photoz'" in capsys.readouterr().err
+    assert main(["catalogs", "list"]) == 0
+    assert "sdss-casjobs" in capsys.readouterr().out
+    assert main(["catalogs", "show", "lsst-dp1"]) == 0
+    assert "psfFlux" in capsys.readouterr().out
+    assert main(["json-schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["$schema"].startswith("https://json-schema.org")
+
+
+def test_models_show_and_verify(small_model, capsys):
+    assert main(["models", "show", str(small_model)]) == 0
+    assert json.loads(capsys.readouterr().out)["bands"] == ["u", "g", "r", "i", "z"]
+    assert main(["models", "verify", str(small_model)]) == 0
+    assert "fine" in capsys.readouterr().out
+    assert main(["models", "show", "nonesuch@1"]) == 1
+
+
+def test_every_shipped_pipeline_checks(small_model, monkeypatch, capsys):
+    monkeypatch.chdir(Path(pipelines_dir()).parent)
+    for path in sorted(Path(pipelines_dir()).glob("*.yaml")):
+        sets = ["--set", f"vars.model={small_model}"] if "apply" in path.name else []
+        assert main(["check", str(path), *sets]) == 0, capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_traceback(here):
+    command = f"{sys.executable} -m astrokeras json-schema | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=os.environ, check=True)
+    assert "Traceback" not in done.stderr
