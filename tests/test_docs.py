@@ -8,6 +8,7 @@ from astropy.table import QTable
 from ruamel.yaml import YAML
 
 from astrokeras import Pipeline
+from astrokeras.errors import SpecError
 from astrokeras.resources import pipelines_dir
 from astrokeras.spec import Fields, Site, Split, load
 from astrokeras.surveys import SurveyMap
@@ -42,6 +43,16 @@ def test_pipelines_on_pages_are_read(text, tmp_path):
     path.write_text(text, encoding="utf-8")
     pipeline = load(path, env={"ASTRO_DATA": "/data"})
     assert pipeline.name == "stripe82"
+
+
+def test_mistakes_are_reported_as_the_page_says(tmp_path, monkeypatch):
+    page = (ROOT / "docs/pipeline_file.rst").read_text(encoding="utf-8")
+    good, shown = code_blocks(page, "yaml")[0], code_blocks(page, "text")[0]
+    monkeypatch.chdir(tmp_path)
+    Path("pipeline.yaml").write_text(good.replace("colors: {bands", "colors: {bnads").replace("photoz:", "photz:"))
+    with pytest.raises(SpecError) as caught:
+        load("pipeline.yaml", env={"ASTRO_DATA": "/data"})
+    assert str(caught.value) == shown.strip()
 
 
 @pytest.mark.parametrize("text", [e for e in EXAMPLES if not e.values[0].startswith("astrokeras: 1")])

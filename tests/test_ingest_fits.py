@@ -99,10 +99,7 @@ def test_nulls(tmp_path):
     found = read(path)
     assert np.ma.getmaskarray(found["J"]).tolist() == [False, True, False]
     np.testing.assert_array_equal(found["S"], [0.5, np.nan, 1.5])
-    (tmp_path / "l.fits").write_bytes(bytes(raw))
-    fits.BinTableHDU.from_columns([fits.Column("L", "L", array=[True, False, True])]).writeto(
-        tmp_path / "l.fits", overwrite=True
-    )
+    fits.BinTableHDU.from_columns([fits.Column("L", "L", array=[True, False, True])]).writeto(tmp_path / "l.fits")
     raw = bytearray((tmp_path / "l.fits").read_bytes())
     raw[5760 + 2] = 0
     (tmp_path / "l.fits").write_bytes(bytes(raw))
@@ -236,7 +233,6 @@ class TestDamage:
         [
             (b"NAXIS2  =                    7", b"NAXIS2  =                   -7", "NAXIS2 = -7 is no number"),
             (b"NAXIS2  =                    7", b"NAXIS2  = 'seven'", "NAXIS2 = 'seven' is no number"),
-            (b"TFORM1  = 'L       '", b"TFORM1  = 'Q?'", "is no type|variable length"),
             (b"TFORM1  = 'L       '", b"TFORM1  = 'W'", "TFORM1 = 'W' is no type of a column"),
             (b"TFORM1  = 'L       '", b"TFORM1  = '9999L'", "columns take"),
             (b"TTYPE1  = 'L       '", b"TTYPE1  = 'B'", "column B occurs more than once"),
@@ -265,7 +261,7 @@ class TestDamage:
 
     def test_no_rows(self, tmp_path):
         path = tmp_path / "e.fits"
-        fits.BinTableHDU.from_columns(columns(), nrows=0, fill=True).writeto(path)
+        fits.BinTableHDU(np.zeros(0, [("V", ">f4", (5,))])).writeto(path)
         assert len(read(path, "V")["V"]) == 0
 
 

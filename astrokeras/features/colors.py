@@ -44,9 +44,9 @@ class Magnitudes(Stage):
 
     Examples
     --------
-    >>> from astropy.table import Table
+    >>> from astropy.table import QTable
     >>> import astropy.units as u
-    >>> table = Table({"flux_g": [3631.0, -1.0] * u.Jy, "flux_err_g": [36.31, 1.0] * u.Jy})
+    >>> table = QTable({"flux_g": [3631.0, -1.0] * u.Jy, "flux_err_g": [36.31, 1.0] * u.Jy})
     >>> print(Magnitudes(bands=["g"])(table)["mag_g"].round(3))
     [-0. nan] mag
     """
@@ -102,10 +102,10 @@ class Colors(Stage):
 
     Examples
     --------
-    >>> from astropy.table import Table
+    >>> from astropy.table import QTable
     >>> import astropy.units as u
-    >>> table = Table({"flux_g": [100.0] * u.nJy, "flux_err_g": [1.0] * u.nJy,
-    ...                "flux_r": [1000.0] * u.nJy, "flux_err_r": [1.0] * u.nJy})
+    >>> table = QTable({"flux_g": [100.0] * u.nJy, "flux_err_g": [1.0] * u.nJy,
+    ...                 "flux_r": [1000.0] * u.nJy, "flux_err_r": [1.0] * u.nJy})
     >>> print(Colors(bands=["g", "r"])(table)["color_g_r"])
     [2.5] mag
     """

@@ -1,6 +1,6 @@
 """Keras layers and losses of astrokeras; importing this package registers them for loading."""
 
-from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, Temperature
+from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
 from .photometry import AsinhMagnitudes, BandDropout, Colors, MaskedNormalization
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "LogDensity",
     "MaskedNormalization",
     "MixtureLogits",
+    "SplineLogits",
     "Temperature",
 ]

@@ -158,10 +158,13 @@ def _tensorflow(bundle: Bundle, batch: int) -> Callable[[Columns], Columns]:
 
     concrete = graph.get_concrete_function()
 
+    def host(values: Any) -> np.ndarray:
+        # In main memory the buffer is read in place; numpy() would copy it.
+        return np.asarray(memoryview(values)) if "CPU" in values.backing_device else values.numpy()
+
     def call(inputs: Columns) -> Columns:
         given = {name: tf.convert_to_tensor(values) for name, values in inputs.items()}
-        # The buffer of a tensor is read in place; numpy() would copy it.
-        return {name: np.asarray(memoryview(values)) for name, values in concrete(given).items()}
+        return {name: host(values) for name, values in concrete(given).items()}
 
     return call
 

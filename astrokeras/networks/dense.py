@@ -11,10 +11,11 @@ from ..layers import (
     LogDensity,
     MaskedNormalization,
     MixtureLogits,
+    SplineLogits,
     Temperature,
 )
 
-NETWORKS = ("binned", "mixture")
+NETWORKS = ("spline", "binned", "mixture")
 INPUTS = ("flux", "flux_err", "observed")
 
 
@@ -157,7 +158,7 @@ def dense_trunk(
 
 
 def photoz_network(
-    encoder, *, z_min, z_max, n_grid=200, network="binned", components=6, band_dropout=0.05, **trunk
+    encoder, *, z_min, z_max, n_grid=200, network="spline", coefficients=32, components=6, band_dropout=0.05, **trunk
 ):
     """One trainable member: from photometry to the log density of the redshift on a uniform grid.
 
@@ -171,8 +172,11 @@ def photoz_network(
         First and last node of the grid.
     n_grid : int
         Number of nodes.
-    network : {"binned", "mixture"}
-        One output per node (softmax), or a mixture of normal distributions evaluated at the nodes.
+    network : {"spline", "binned", "mixture"}
+        What the network gives: coefficients of a log-spline density, one output per node (softmax over bins), or a
+        mixture of normal distributions. All three are evaluated at the nodes.
+    coefficients : int
+        Coefficients of the splines, at least 4.
     components : int
         Components of the mixture.
     band_dropout : float
@@ -194,9 +198,11 @@ def photoz_network(
         raise ValueError(f"photoz_network: network must be one of {', '.join(NETWORKS)}, got {network!r}")
     n_features = encoder.output_shape[-1]
     raw = keras.Input((n_features,), name="features", dtype="float32")
-    dense = dense_trunk(n_features, n_grid if network == "binned" else 3 * components, **trunk)
-    logits = dense(raw)
-    if network == "mixture":
+    n_outputs = {"spline": coefficients, "binned": n_grid, "mixture": 3 * components}[network]
+    logits = dense_trunk(n_features, n_outputs, **trunk)(raw)
+    if network == "spline":
+        logits = SplineLogits(n_grid, name="spline")(logits)
+    elif network == "mixture":
         logits = MixtureLogits(z_min, z_max, n_grid, name="mixture")(logits)
     head = keras.Model(raw, logits, name="member")
     inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}

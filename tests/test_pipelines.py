@@ -1,0 +1,92 @@
+"""Every pipeline that ships runs from end to end, on fewer rows, and leaves VOTables that are valid and hold the same values."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io.votable import parse
+from astropy.table import Table
+
+from astrokeras.cli import main
+from astrokeras.resources import pipelines_dir
+
+SMALL = [
+    "--set", "stages.photoz.train.width=24", "--set", "stages.photoz.train.depth=1", "--set", "stages.photoz.train.epochs=12",
+    "--set", "stages.photoz.train.members=1", "--set", "stages.photoz.train.threads=1",
+]  # fmt: skip
+
+
+def votlint(path):
+    """What votlint has to say, empty if all is well."""
+    if shutil.which("stilts") is None:
+        pytest.skip("stilts is not installed")
+    done = subprocess.run(["stilts", "votlint", str(path)], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory):
+    """Run all of them, in the order in which a user would, and return where."""
+    here = tmp_path_factory.mktemp("pipelines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        pipelines = Path(pipelines_dir())
+        for name, rows in (("quickstart", 5000), ("photoz-train", 3000)):
+            size = ["--set", f"source.synthetic.rows={rows}"]
+            assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size, *SMALL]) == 0
+        size = ["--set", "source.synthetic.rows=2000", "--set", "source.synthetic.missing=0.2"]
+        assert main(["run", str(pipelines / "photoz-apply.yaml"), "--quiet", *size]) == 0
+    return here / "products"
+
+
+def test_all_that_ship_are_here():
+    assert {p.stem for p in Path(pipelines_dir()).glob("*.yaml")} == {"quickstart", "photoz-train", "photoz-apply"}
+
+
+@pytest.mark.parametrize("path", ["quickstart/photoz.vot", "photoz-train/test.vot", "photoz-apply/photoz.vot"])
+def test_votables_are_valid(products, path):
+    assert votlint(products / path) == ""
+
+
+def test_the_density_agrees_with_the_columns(products):
+    votable = parse(products / "photoz-apply/photoz.vot").get_first_table()
+    table = votable.to_table()
+    params = {p.name: p.value for g in votable.groups for p in g.entries if hasattr(p, "value")}
+    grid = np.linspace(params["z_min"], params["z_max"], table["z_pdf"].shape[1])
+    pdf = np.asarray(table["z_pdf"], float)
+    np.testing.assert_allclose(np.trapezoid(pdf, grid), 1, rtol=1e-4)
+    below = np.concatenate([np.zeros((len(pdf), 1)), np.cumsum((pdf[:, 1:] + pdf[:, :-1]) / 2, 1) * np.diff(grid)[0]], 1)
+    for column, level in (("z_lo", 0.16), ("z_phot", 0.5), ("z_hi", 0.84)):
+        found = np.array([np.interp(z, grid, c) for z, c in zip(table[column], below, strict=True)])
+        # Linear interpolation of the cumulative within one cell errs by at most a quarter of the cell's probability.
+        cell = np.diff(below, axis=1).max(axis=1)
+        assert np.all(np.abs(found - level) < 0.26 * cell + 1e-4)
+    assert np.all(table["z_lo"] < table["z_phot"])
+    assert np.all(table["z_phot"] < table["z_hi"])
+    assert len(set(np.asarray(table["z_mode"]).round(4))) > 10
+
+
+def test_missing_bands_are_flagged_and_widen_the_density(products):
+    table = parse(products / "photoz-apply/photoz.vot").get_first_table().to_table()
+    missing = (np.asarray(table["flags"]) & 1) > 0
+    assert 0.15 < missing.mean() < 0.25
+    width = np.asarray(table["z_hi"] - table["z_lo"])
+    assert np.isfinite(width).all()
+    assert np.median(width[missing]) > np.median(width[~missing])
+
+
+def test_scores_are_of_test_rows_and_beat_the_baseline(products):
+    scores = json.loads((products / "quickstart/metrics.json").read_text())
+    table = Table.read(products / "quickstart/photoz.vot")
+    assert scores["overall"]["n"] == np.sum(table["split"] == "test")
+    assert scores["overall"]["sigma_nmad"]["value"] < scores["baseline"]["sigma_nmad"] / 1.5
+
+
+def test_only_test_rows_are_delivered_by_photoz_train(products):
+    table = Table.read(products / "photoz-train/test.vot")
+    assert set(table["split"]) == {"test"}
+    dz = np.asarray((table["z_phot"] - table["z_spec"]) / (1 + table["z_spec"]), float)
+    assert 1.4826 * np.median(np.abs(dz - np.median(dz))) < 0.12
