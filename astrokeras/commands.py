@@ -36,7 +36,8 @@ def _planned(options: Namespace) -> tuple[Plan, Store]:
     from .store import Store
 
     pipeline = load(options.pipeline, options.sets)
-    plan = make_plan(pipeline, getattr(options, "start", None), getattr(options, "stop", None), options.only)
+    start, stop, keep_going = (getattr(options, name, None) for name in ("start", "stop", "keep_going"))
+    plan = make_plan(pipeline, start, stop, options.only, bool(keep_going))
     return plan, Store(Path(options.work) / pipeline.name)
 
 

@@ -1,8 +1,8 @@
 """Exceptions of astrokeras.
 
-Policy: a bad *pipeline* or *file* raises one of these, with one sentence that names the place (file, HDU, column, row or
-YAML line), what was found and what is allowed; a bad *object* gets a flag and stays in the output. All of them pickle,
-because workers send them home.
+Policy: a bad *pipeline* or *file* raises one of these, with one sentence that names the place (file, HDU, column, row
+or YAML line), what was found and what is allowed; a bad *object* gets a flag and stays in the output. All of them
+pickle, because workers send them home.
 """
 
 from __future__ import annotations

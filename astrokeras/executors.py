@@ -1,7 +1,7 @@
 """Executors: one interface, ``map(function, items) -> iterator``, as context managers.
 
 A task is a module-level function of one small item, and returns a small receipt; tables travel by disk, never by wire.
-Results come in the order in which tasks end. An error of a task is raised (or, with ``keep_going``, yielded) at its place.
+Results come in the order in which tasks end; an error of a task is yielded with its item.
 """
 
 from __future__ import annotations

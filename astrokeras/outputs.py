@@ -83,11 +83,10 @@ def _one(
     b = next(i for i, bound in enumerate(delivery.plan.bounds) if bound.outputs[number].path == path)
     output, stages = delivery.plan.bounds[b].outputs[number], delivery.stages[b]
     fields = output.reads(available(delivery, stages))
-    missing = sum(len(p) for p, bound in zip(delivery.plan.partitions, delivery.plan.bounds, strict=True)
-                  if bound.outputs[number].path == path) - len(links)  # fmt: skip
-    if missing:
-        delivery.reporter.say(f"{path}: not written, {missing} partitions failed")
-        return {"path": path, "state": "incomplete", "failed": missing}
+    lost = _lost(delivery, number, path, links)
+    if lost:
+        delivery.reporter.say(f"{path}: not written, {lost}")
+        return {"path": path, "state": "incomplete", "lost": lost}
     tasks = [_task(delivery, output, fields, link, number) for link in links]
     facts = product_facts(delivery.plan.pipeline.name, _digest_of_run(delivery), stages, {})
     lasting = {k: v for k, v in facts.items() if k != "date"}
@@ -99,6 +98,17 @@ def _one(
     if not _pieces(delivery, tasks, path, settle):
         return {"path": path, "state": "incomplete"}
     return _close(delivery, output, tasks, Product(Path(path), fields, facts), done)
+
+
+def _lost(delivery: Delivery, number: int, path: str, links: list[Link]) -> str:
+    """What of a product failed on the way, in words; empty if nothing."""
+    plan = delivery.plan
+    mine = [i for i, bound in enumerate(plan.bounds) if bound.outputs[number].path == path]
+    fields = [str(plan.bounds[i].field) for i in mine if plan.bounds[i].field in plan.failed]
+    if fields:
+        return f"field {', '.join(fields)} failed"
+    count = sum(len(plan.partitions[i]) for i in mine) - len(links)
+    return f"{count} partitions failed" if count else ""
 
 
 def _digest_of_run(delivery: Delivery) -> str:

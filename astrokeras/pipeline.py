@@ -88,7 +88,7 @@ class Pipeline:
         AstrokerasError
             The first failure, unless ``keep_going``.
         """
-        plan = make_plan(self.parsed, only=fields)
+        plan = make_plan(self.parsed, only=fields, keep_going=keep_going)
         said = spec.load_site(str(site)) if site else spec.Site()
         with executor(said.executor, said.workers, said.threads_per_worker) as workers:
             return Run(plan, Store(Path(work) / self.name), workers, Reporter(quiet), keep_going)()

@@ -1,6 +1,6 @@
 """The plan: walks the fields from the source to the outputs, and cuts the chain of stages into segments.
 
-`check_pipeline` opens nothing but model cards. `make_plan` looks at the data files as well (how many rows, which fields of the sky).
+`check_pipeline` opens nothing but model cards; `make_plan` looks at the data files as well (how many rows).
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class Plan:
         In order.
     fields : tuple of Field
         All fields available to outputs.
+    failed : dict
+        Fields of the fan-out whose files cannot be used, and why.
     """
 
     pipeline: Pipeline
@@ -64,6 +66,7 @@ class Plan:
     partitions: tuple[tuple[Partition, ...], ...]
     segments: tuple[Segment, ...]
     fields: tuple[Field, ...]
+    failed: dict[str | None, SpecError]
 
 
 def check_pipeline(pipeline: Pipeline) -> tuple[Field, ...]:
@@ -82,7 +85,13 @@ def check_pipeline(pipeline: Pipeline) -> tuple[Field, ...]:
     return fields
 
 
-def make_plan(pipeline: Pipeline, start: str | None = None, stop: str | None = None, only: Iterable[str] = ()) -> Plan:
+def make_plan(
+    pipeline: Pipeline,
+    start: str | None = None,
+    stop: str | None = None,
+    only: Iterable[str] = (),
+    keep_going: bool = False,
+) -> Plan:
     """Plan a run.
 
     Parameters
@@ -91,6 +100,8 @@ def make_plan(pipeline: Pipeline, start: str | None = None, stop: str | None = N
         Stage ids of ``--from`` and ``--to``.
     only : iterable of str
         Fields of the fan-out to run; all if empty.
+    keep_going : bool
+        Note a field whose files cannot be used, and go on with the others.
 
     Raises
     ------
@@ -101,15 +112,21 @@ def make_plan(pipeline: Pipeline, start: str | None = None, stop: str | None = N
     bounds = tuple(pipeline.for_field(name) for name in _chosen(pipeline, tuple(only)))
     row = [*fields, *(f for stage in pipeline.stages for f in stage.writes())]
     rows = partition_rows(pipeline, row)
-    partitions = tuple(_partitions(pipeline, bound, rows) for bound in bounds)
-    return Plan(pipeline, bounds, partitions, segments(pipeline, start, stop), fields)
+    failed: dict[str | None, SpecError] = {}
+    partitions = tuple(_partitions(pipeline, bound, rows, failed) for bound in bounds)
+    if failed and not (keep_going and pipeline.fields):
+        raise SpecError(problem for error in failed.values() for problem in error.problems)
+    return Plan(pipeline, bounds, partitions, segments(pipeline, fields, start, stop), fields, failed)
 
 
-def _partitions(pipeline: Pipeline, bound: Bound, rows: int) -> tuple[Partition, ...]:
+def _partitions(
+    pipeline: Pipeline, bound: Bound, rows: int, failed: dict[str | None, SpecError]
+) -> tuple[Partition, ...]:
     try:
         return tuple(bound.source.partitions(rows))
     except AstrokerasError as error:
-        raise SpecError([pipeline.problem(("source",), str(error))]) from error
+        failed[bound.field] = SpecError([pipeline.problem(("source",), str(error))])
+        return ()
 
 
 def _chosen(pipeline: Pipeline, only: tuple[str, ...]) -> tuple[str | None, ...]:
@@ -132,7 +149,7 @@ def partition_rows(pipeline: Pipeline, fields: Iterable[Field]) -> int:
     return max(1024, min(MAX_ROWS, MAX_BYTES // max(width, 1)))
 
 
-def segments(pipeline: Pipeline, start: str | None, stop: str | None) -> tuple[Segment, ...]:
+def segments(pipeline: Pipeline, fields: tuple[Field, ...], start: str | None, stop: str | None) -> tuple[Segment, ...]:
     """Cut the stages before a training, before ``start``, and after a ``checkpoint`` or ``stop``."""
     ids = pipeline.stage_ids()
     for option, name in (("--from", start), ("--to", stop)):
@@ -145,33 +162,33 @@ def segments(pipeline: Pipeline, start: str | None, stop: str | None) -> tuple[S
     for i, stage in enumerate(pipeline.stages[:count]):
         trains = isinstance(stage, Trainable) and stage.trains
         if trains or ids[i] == start:
-            cut.append(_segment(pipeline, current, i if trains else None))
+            cut.append(_segment(pipeline, fields, current, i if trains else None))
             current = []
         current.append(i)
         if stage.checkpoint:
-            cut.append(_segment(pipeline, current, None))
+            cut.append(_segment(pipeline, fields, current, None))
             current = []
     if current or not cut:
-        cut.append(_segment(pipeline, current, None))
+        cut.append(_segment(pipeline, fields, current, None))
     return tuple(cut)
 
 
-def _segment(pipeline: Pipeline, stages: list[int], trains: int | None) -> Segment:
+def _segment(pipeline: Pipeline, fields: tuple[Field, ...], stages: list[int], trains: int | None) -> Segment:
     # Columns of the source that anything needs later; what stages write is stored anyway.
     later = set()
     for stage in pipeline.stages[(stages[-1] + 1 if stages else 0) :]:
         later |= {f.name for f in needed(stage)}
     for output in pipeline.outputs:
-        later |= _wanted(output, pipeline)
+        later |= _wanted(output, fields)
     if pipeline.split is not None:
         later |= {name for name in (pipeline.split.group, pipeline.split.by) if name}
     known = {f.name for f in pipeline.source.fields()}
     return Segment(tuple(stages), tuple(sorted(later & known)), trains)
 
 
-def _wanted(output: Output, pipeline: Pipeline) -> set[str]:
+def _wanted(output: Output, fields: tuple[Field, ...]) -> set[str]:
     named = Expression.parse(output.where).names if output.where else frozenset()
-    return named | {f.name for f in output.reads(check_pipeline(pipeline))}
+    return named | {f.name for f in output.reads(fields)}
 
 
 def needed(stage: Stage) -> tuple[Field, ...]:

@@ -72,6 +72,7 @@ class Run:
             The first failure, unless ``keep_going``.
         """
         self.store.prepare()
+        self.failures += self.plan.failed.values()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         self.files = FileDigests(self.store.root / "files.json")
         self.record = {
@@ -158,7 +159,7 @@ class Run:
         read = {f.name for stage in mine for f in needed(stage) if f.name in available} - set(written)
         have = {f.name for f in link.source.fields()}
         known = have | {f["name"] for part in link.parts for f in receipt(part)["fields"]}
-        columns = [n for n in sorted((read | (later & have if not link.parts else set())) & known)]
+        columns = sorted((read | (later & have if not link.parts else set())) & known)
         columns = list(dict.fromkeys(["object_id", "flags", *columns]))
         stored: dict[str, Field] = {n: available[n] for n in columns if n in later}
         stored |= {n: f for n, f in written.items() if len(f.shape) < 2 or n in later}

@@ -1,4 +1,4 @@
-"""Splitting by object: rows that may be the same object stay on one side, and this is settled before anything is fitted."""
+"""Splitting by object: rows that may be one object stay on one side, which is settled before anything is fitted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Split:
 
 
 def row_keys(columns: Iterable[np.ndarray]) -> np.ndarray:
-    """Key (uint64) per row of several columns: equal rows, NaN included, have equal keys; all-NaN rows have none (0)."""
+    """Key (uint64) per row of several columns: equal rows, NaN included, have equal keys; rows of NaN have none (0)."""
     arrays = [np.asarray(c) for c in columns]
     empty = np.ones(len(arrays[0]), bool)
     total = np.zeros(len(arrays[0]), np.uint64)
@@ -99,8 +99,8 @@ def assign(
 ) -> Split:
     """Give every row its part.
 
-    The part of a group follows from a hash of the seed and of the smallest first key in it, so that it depends neither on
-    the order of the rows nor on what else is in the catalog.
+    The part of a group follows from a hash of the seed and of the smallest first key in it, so that it depends neither
+    on the order of the rows nor on what else is in the catalog.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The four kinds of parts a pipeline is made of: Source, Stage (and Trainable), Regroup, Output.
 
-Each is a frozen pydantic model: its fields are its parameters, under the same names in Python, in YAML, in the JSON schema
-and in the reference page. See ``docs/architecture.md`` for the contracts.
+Each is a frozen pydantic model: its fields are its parameters, under the same names in Python, in YAML, in the JSON
+schema and in the reference page. See ``docs/architecture.md`` for the contracts.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Stage(Configured):
         raise NotImplementedError
 
     def accepts(self, available: tuple[Field, ...]) -> None:
-        """Look at the fields before the stage; raise an AstrokerasError where they cannot serve (another filter, say)."""
+        """Look at the fields before the stage; raise an AstrokerasError where they cannot serve (another filter)."""
 
     def run(self, chunk: QTable) -> dict[str, Any]:
         """Return ``{column: values}`` for every field of `writes`.
@@ -140,7 +140,9 @@ class Stage(Configured):
         if self.where is None:
             return self.run(projected)
         # Columns that the stage reads are compared in its units, whatever the table has.
-        chosen = border.evaluate(self.where, {n: taken[n] for n in taken.colnames} | dict(projected.items()), len(taken))
+        chosen = border.evaluate(
+            self.where, {n: taken[n] for n in taken.colnames} | dict(projected.items()), len(taken)
+        )
         part = self.run(projected[chosen])
         return border.scatter(part, chosen, self.writes(), Flag.NOT_SELECTED)
 

@@ -108,10 +108,9 @@ class Store:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            for kind in ("parts", "pieces", "splits", "ids", "models"):
-                for leftover in (self.root / kind).glob(".new-*"):
-                    if not _alive(leftover.name):
-                        shutil.rmtree(leftover)
+            leftovers = [path for path in self.root.glob("*/.new-*") if not _alive(path.name)]
+            for path in leftovers:
+                shutil.rmtree(path)
         except OSError as error:
             raise StoreError(f"{self.root}: cannot use the work directory ({error.strerror})") from None
 

@@ -18,9 +18,9 @@ __all__ = ["check_stage"]
 def check_stage(stage: Stage, table: Any, rtol: float = 1e-5) -> None:
     """Check that a stage keeps its contract; raises AssertionError with a sentence where it does not.
 
-    Zero, one and many rows; the whole equals its parts; a permutation of rows permutes the result; equal results in nJy, uJy
-    and Jy; the input is left unchanged; what is declared is delivered; a row of NaN is flagged or missing and leaves its
-    neighbours alone; pickle and JSON give an equal stage.
+    Zero, one and many rows; the whole equals its parts; a permutation of rows permutes the result; equal results in
+    nJy, uJy and Jy; the input is left unchanged; what is declared is delivered; a row of NaN is flagged or missing and
+    leaves its neighbours alone; pickle and JSON give an equal stage.
 
     Parameters
     ----------

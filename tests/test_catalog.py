@@ -13,7 +13,7 @@ from astropy.table import Table
 from pydantic import ValidationError
 
 from astrokeras.chunk import concatenate
-from astrokeras.errors import ExpressionError, IngestError
+from astrokeras.errors import IngestError
 from astrokeras.flags import Flag
 from astrokeras.ingest.catalog import Catalog
 
@@ -102,7 +102,8 @@ class TestParameters:
             ({"photometry": {"total": "cmodel"}}, ("photometry",), "no photometry 'cmodel'"),
             ({"deredden": True}, ("deredden",), "states no extinction"),
             ({"keep": ("flux_g",)}, ("keep",), "two columns would be named flux_g"),
-            ({"files": ()}, ("files", "tuple[union[str,File],...]"), "at least 1"),
+            ({"files": ()}, ("files",), "at least 1"),
+            ({"where": "type = 3"}, ("where",), "equality is written =="),
             ({"bnads": ("g",)}, ("bnads",), "not permitted"),
             ({"delimiter": ";;"}, ("delimiter",), "at most 1"),
         ],
@@ -116,10 +117,6 @@ class TestParameters:
         with pytest.raises(ValidationError) as caught:
             Catalog(files="x", survey=SURVEY, bands=("q",), photometry="modl")
         assert [e["loc"] for e in caught.value.errors()] == [("bands",), ("photometry",)]
-
-    def test_wrong_where(self):
-        with pytest.raises(ExpressionError, match="equality is written =="):
-            Catalog(files="x", survey=SURVEY, where="type = 3")
 
     def test_json_and_pickle_round_trips(self, path):
         source = Catalog(
@@ -378,8 +375,8 @@ def test_casjobs(tmp_path):
 def test_imports_are_light():
     code = (
         "import sys; from astrokeras.ingest.catalog import Catalog; Catalog(files='x', survey='sdss-casjobs').fields();"
-        "heavy = {'tensorflow', 'keras', 'pandas', 'pyarrow', 'astropy.table', 'astropy.io.fits', 'astropy.coordinates'};"
-        "sys.exit(' '.join(heavy & set(sys.modules)))"
+        "heavy = {'tensorflow', 'keras', 'pandas', 'pyarrow', 'astropy.table', 'astropy.io', 'astropy.coordinates'};"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

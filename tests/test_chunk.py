@@ -138,7 +138,9 @@ def test_concatenate_skips_empty_chunks():
 
 def test_integers_with_a_unit_stay_integers():
     field = Field(name="n", kind="i4", unit="d")
-    table = chunk.append(QTable({"a": [1, 2]}), {"n": np.ma.MaskedArray([3, 4], [False, True], np.int32)}, [field], "test")
+    table = chunk.append(
+        QTable({"a": [1, 2]}), {"n": np.ma.MaskedArray([3, 4], [False, True], np.int32)}, [field], "test"
+    )
     taken = chunk.project(table, [field], "test")["n"]
     assert taken.dtype == np.int32
     assert taken.unit == u.d

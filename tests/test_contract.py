@@ -95,7 +95,11 @@ def test_a_plug_in_is_found_by_its_entry_point(tmp_path):
     np.testing.assert_allclose(out.ratio[good], out.flux_r[good] / out.flux_g[good], rtol=1e-6)
     assert out.ratio[~good].isna().all()
     listed = subprocess.run(
-        [sys.executable, "-m", "astrokeras", "stages", "redder"], capture_output=True, text=True, env=environment, check=True
+        [sys.executable, "-m", "astrokeras", "stages", "redder"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
     )
     assert "Ratios above it count as red" in listed.stdout
 

@@ -106,7 +106,14 @@ print(tf.config.threading.get_intra_op_parallelism_threads(), __import__("os").e
 def test_another_process_with_more_threads_gives_the_same_bytes(saved, ready, tmp_path):
     rows = toy_rows(100, seed=8)
     np.savez(tmp_path / "rows.npz", **rows)
-    command = [sys.executable, "-c", THREADS, str(saved.directory), str(tmp_path / "rows.npz"), str(tmp_path / "out.npy")]
+    command = [
+        sys.executable,
+        "-c",
+        THREADS,
+        str(saved.directory),
+        str(tmp_path / "rows.npz"),
+        str(tmp_path / "out.npy"),
+    ]
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     assert done.returncode == 0, done.stderr

@@ -169,8 +169,21 @@ def test_keep_going_leaves_other_fields_whole(here):
         HEAD + "fields: [good, bad]\nsource:\n  catalog: {files: '{field}.parquet', bands: [g]}\n"
         "stages:\n  - magnitudes: {bands: [g]}\noutputs:\n  - parquet: {path: 'out-{field}.parquet'}\n"
     )
-    with pytest.raises((RunError, SpecError), match="bad.parquet"):
+    with pytest.raises(SpecError, match=r"p.yaml:5:.*bad\.parquet"):
         run(text)
+    merged = text + "  - fits: {path: all.fits}\n"
+    record = run(merged, keep_going=True)
+    assert ["bad.parquet" in failure for failure in record["failures"]] == [True]
+    assert {p["path"]: p["state"] for p in record["products"]} == {
+        "out-good.parquet": "written",
+        "out-bad.parquet": "incomplete",
+        "all.fits": "incomplete",
+    }
+    assert sorted(p.name for p in Path().glob("*.*") if p.suffix in (".parquet", ".fits")) == [
+        "bad.parquet",
+        "good.parquet",
+        "out-good.parquet",
+    ]
 
 
 def test_processes_give_the_same_bytes(here):
@@ -253,5 +266,5 @@ def test_kill_at_ten_moments_and_go_on(here):
         said = again.communicate()[0]
         assert again.returncode == 0, said
         assert Path("out.vot").read_bytes() == undisturbed
-    leftovers = [p for p in Path(".astrokeras/killed").glob("*/.new-*")]
+    leftovers = list(Path(".astrokeras/killed").glob("*/.new-*"))
     assert leftovers == []

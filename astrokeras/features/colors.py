@@ -64,7 +64,11 @@ class Magnitudes(Stage):
         middle = f"{self.measure}_" if self.measure else ""
         out = []
         for band in self.bands:
-            out.append(Field(name=f"mag_{middle}{band}", unit="mag", description=f"AB magnitude in band {band}", ucd="phot.mag"))
+            out.append(
+                Field(
+                    name=f"mag_{middle}{band}", unit="mag", description=f"AB magnitude in band {band}", ucd="phot.mag"
+                )
+            )
             out.append(
                 Field(
                     name=f"mag_err_{middle}{band}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic import Field as Parameter
 
-from ..errors import IngestError, SurveyError
+from ..errors import ExpressionError, IngestError, SurveyError
 from ..expression import Expression
 from ..fields import Band, Field, Kind
 from ..stage import Partition, Source
@@ -127,11 +127,12 @@ class Catalog(Source):
         def check(key: str, action: Callable[[], Any]) -> bool:
             try:
                 action()
-            except SurveyError as error:
+            except (SurveyError, ExpressionError) as error:
                 problems.append(((key,), str(error), getattr(self, key)))
                 return False
             return True
 
+        check("where", lambda: Expression.parse(self.where) if self.where is not None else None)
         if check("survey", lambda: load(self.survey) if isinstance(self.survey, str) else None):
             fits = check("bands", lambda: choose_bands(stated_map(self.survey, self.bands), self.bands))
             fits &= check("photometry", lambda: request(self.survey, self.photometry, self.bands if fits else None))
@@ -153,11 +154,12 @@ class Catalog(Source):
             split=any(entry.split for entry in self._entries()),
         )
 
-    def _kept(self) -> dict[str, Field]:
+    def _kept(self) -> tuple[tuple[str, Field], ...]:
         named = self.keep if isinstance(self.keep, dict) else {name: Kept() for name in self.keep}
-        return {
-            kept.column or name: Field(name=name, **kept.model_dump(exclude={"column"})) for name, kept in named.items()
-        }
+        return tuple(
+            (kept.column or name, Field(name=name, **kept.model_dump(exclude={"column"})))
+            for name, kept in named.items()
+        )
 
     def _entries(self) -> tuple[File, ...]:
         files = (self.files,) if isinstance(self.files, str) else self.files

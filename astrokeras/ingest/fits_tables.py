@@ -174,7 +174,7 @@ def _scaled(array: np.ndarray, column: FitsColumn, where: str) -> np.ndarray:
         return unsigned if array.dtype.itemsize == 8 else unsigned.astype(np.int64)
     if array.dtype.kind in "iu" and scale == 1 and float(zero).is_integer() and abs(zero) < 2**53:
         return array.astype(np.int64) + int(zero)
-    return array * float(scale) + float(zero)
+    return array.astype(np.float64) * float(scale) + float(zero)
 
 
 def _ascii_columns(path: str, hdu: HDU) -> Iterator[FitsColumn]:

@@ -91,7 +91,9 @@ def photometry_encoder(flux, flux_err, observed, extra=None):
     ]
     if extra is not None:
         every = np.ones_like(rows["extra"])
-        features.append(normalised("extra_values", inputs["extra"], keras.ops.ones_like(inputs["extra"]), rows["extra"], every))
+        features.append(
+            normalised("extra_values", inputs["extra"], keras.ops.ones_like(inputs["extra"]), rows["extra"], every)
+        )
     return keras.Model(inputs, keras.layers.Concatenate(name="features")(features), name="encoder", trainable=False)
 
 

@@ -64,7 +64,7 @@ def convert(
         out[name] = label(request, name, columns, n)
     if "group" in wanted:
         out["group"] = identifiers(columns, request.survey.group or (), "group", optional=True)
-    for native, kept in request.keep.items():
+    for native, kept in request.keep:
         if kept.name in wanted:
             out[kept.name] = copied(columns[native], native, kept)
     out["flags"] = flags

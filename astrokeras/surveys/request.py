@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from ..fields import DEC, FLAGS, OBJECT_ID, RA, Field, flux_field
@@ -65,8 +65,8 @@ class Request:
         Bands, in order.
     deredden, ab_offsets : bool
         Correct for Galactic extinction; add the map's offsets to the AB system.
-    keep : mapping
-        Further fields by the native column they are copied from.
+    keep : tuple
+        Further fields, each with the native column it is copied from.
     split : bool
         Whether there is a column ``split``, given from outside.
     unit : str, optional
@@ -78,7 +78,7 @@ class Request:
     bands: tuple[str, ...]
     deredden: bool = False
     ab_offsets: bool = False
-    keep: dict[str, Field] = field(default_factory=dict)
+    keep: tuple[tuple[str, Field], ...] = ()
     split: bool = False
     unit: str | None = None
 
@@ -109,7 +109,7 @@ class Request:
                 out.append(flux_field(channel.band, _err(channel.measure), **facts))
         out += [made for name, made in LABELS.items() if getattr(survey, name) is not None]
         out += [GROUP] if survey.group is not None else []
-        out += self.keep.values()
+        out += [kept for _, kept in self.keep]
         out += [SPLIT] if self.split else []
         return (*out, FLAGS)
 
@@ -158,5 +158,5 @@ class Request:
             out |= {label.column: not label.optional} if label else {}
         if "group" in columns:
             out |= dict.fromkeys(survey.group or (), True)
-        out |= {native: True for native, kept in self.keep.items() if kept.name in columns}
+        out |= {native: True for native, kept in self.keep if kept.name in columns}
         return out
