@@ -154,15 +154,13 @@ def publish(model: Path, save: Path) -> None:
         return
     try:
         save.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f".{save.name}-", dir=save.parent))
-        shutil.copytree(model, new, dirs_exist_ok=True)
-        new.chmod(0o755)
-        if save.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{save.name}-old-", dir=save.parent))
-            save.rename(old / "model")
+        with tempfile.TemporaryDirectory(prefix=f".{save.name}-", dir=save.parent) as beside:
+            new = shutil.copytree(model, Path(beside) / "new")
+            if save.exists():
+                save.rename(Path(beside) / "old")
             new.rename(save)
-            shutil.rmtree(old)
-        else:
-            new.rename(save)
+    except shutil.Error as error:
+        # One entry per file; the first reason is the reason of all.
+        raise StoreError(f"{save}: cannot save the model ({error.args[0][0][2]})") from None
     except OSError as error:
         raise StoreError(f"{save}: cannot save the model ({error.strerror or error})") from None

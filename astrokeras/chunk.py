@@ -59,7 +59,10 @@ def values(column: Any, unit: str, where: str) -> np.ndarray:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if unit and not found:
-        raise ChunkError(f"{where} has no unit; astrokeras needs one that converts to {unit!r}")
+        raise ChunkError(
+            f"{where} has no unit; it needs one that converts to {unit!r}, or a survey map that states it "
+            "(canonical_table)"
+        )
     if found != unit and (found or unit):
         scale = _factor(found, unit, where)
         # A factor of one must not turn integers into floats.

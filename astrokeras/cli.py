@@ -30,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (``| head``): nothing left to say.
         sys.stderr.close()
         return 1
+    except OSError as error:
+        # Of whatever no part of ours foresaw: a disk that fills, a directory that vanishes.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"astrokeras: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("astrokeras: interrupted; finished parts are kept, run again to go on", file=sys.stderr)
         return 130

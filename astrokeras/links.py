@@ -56,6 +56,13 @@ class Link:
         """Link that goes on from a new part."""
         return replace(self, parts=(*self.parts, part), digest=digest)
 
+    def columns(self) -> set[str]:
+        """Names of all columns that `load` finds."""
+        found = {f.name for f in self.source.fields()} | {"flags"}
+        found |= {f["name"] for part in self.parts for f in receipt(part)["fields"]}
+        found |= {name for name, value in (("split", self.split), ("field", self.field)) if value is not None}
+        return found
+
     def name(self) -> str:
         """Name for people."""
         return f"{self.field}/{self.partition.key}" if self.field else self.partition.key
@@ -98,19 +105,22 @@ def _rows(link: Link, out: QTable) -> int:
 
 
 def _gather(link: Link, columns: list[str]) -> QTable:
-    out, left = QTable(), list(columns)
+    pieces, left = [], list(columns)
     for part in reversed(link.parts):
         have = {f["name"] for f in receipt(part)["fields"]}
         found = [n for n in left if n in have]
         if found:
-            _join(out, read_part(part, found), link)
+            pieces.append(read_part(part, found))
             left = [n for n in left if n not in have]
-    if left:
-        _join(out, read_source(link, left), link)
+    if left or not pieces:
+        pieces.append(_read_source(link, left))
+    out = pieces[0]
+    for more in pieces[1:]:
+        _join(out, more, link)
     return out
 
 
-def read_source(link: Link, columns: Iterable[str]) -> QTable:
+def _read_source(link: Link, columns: Iterable[str]) -> QTable:
     """Read columns from the source; ``flags`` are zero where the source has none."""
     names = list(columns)
     known = {f.name for f in link.source.fields()}
@@ -121,8 +131,7 @@ def read_source(link: Link, columns: Iterable[str]) -> QTable:
 
 
 def _join(out: QTable, more: QTable, link: Link) -> None:
-    if out.colnames and len(out) != len(more):
+    if len(out) != len(more):
         raise StoreError(f"partition {link.name()}: its source has changed since the stored parts were made")
     for name in more.colnames:
         out[name] = more[name]
-    out.meta.update(more.meta)

@@ -17,7 +17,7 @@ from .progress import Reporter
 from .provenance import identity, model_facts, product_facts
 from .stage import Output, Product, Stage
 from .store import Store, digest, receipt, write_json
-from .work import PieceTask, make_piece
+from .work import Laps, PieceTask, Times, add_times, make_piece
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,14 @@ def _one(
     if _up_to_date(done, Path(path)):
         delivery.reporter.say(f"{path}: up to date")
         return {"path": path, "state": "up to date"}
-    if not _pieces(delivery, tasks, path, settle):
+    times: Times = {}
+    if not _pieces(delivery, tasks, path, settle, times):
         return {"path": path, "state": "incomplete"}
-    return _close(delivery, output, tasks, Product(Path(path), fields, facts), done)
+    laps = Laps()
+    made = _close(delivery, output, tasks, Product(Path(path), fields, facts), done)
+    laps.end("close")
+    add_times(times, laps.facts())
+    return made | times
 
 
 def _lost(delivery: Delivery, number: int, path: str, links: list[Link]) -> str:
@@ -138,12 +143,17 @@ def receipt_of_product(done: Path) -> dict[str, Any] | None:
     return receipt(done.parent, done.name)
 
 
-def _pieces(delivery: Delivery, tasks: Sequence[PieceTask], path: str, settle: Callable[[Outcome], bool]) -> bool:
+def _pieces(
+    delivery: Delivery, tasks: Sequence[PieceTask], path: str, settle: Callable[[Outcome], bool], times: Times
+) -> bool:
     waiting = [task for task in tasks if receipt(task.directory) is None]
     good = True
     with delivery.reporter.step(f"write {path}", len(waiting)) as step:
         for outcome in delivery.executor.map(make_piece, waiting):
-            good &= settle(outcome)
+            if settle(outcome):
+                add_times(times, outcome.result)
+            else:
+                good = False
             step.advance()
     return good
 
@@ -164,6 +174,8 @@ def _close(
     write_json(done, {"path": str(product.path), "state": [state.st_size, state.st_mtime_ns], **counts})
     for task in tasks:
         shutil.rmtree(task.directory, ignore_errors=True)
+    if before and not rows:
+        delivery.reporter.say(f"warning: `where` left none of {before} rows for {product.path}")
     delivery.reporter.say(f"{product.path}: {rows} rows" + "".join(f", {n} {name}" for name, n in flags.items()))
     return {"path": str(product.path), "state": "written", "models": model_facts(product_stages(delivery)), **counts}
 

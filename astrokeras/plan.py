@@ -13,6 +13,7 @@ from .expression import Expression
 from .fields import FLAGS, OBJECT_ID, Field, by_name
 from .spec import Bound, Pipeline, field_names
 from .stage import Output, Partition, Stage, Trainable
+from .targets import check_targets
 
 FIELD = Field(
     name="field", kind="str", description="Field of the survey, as named in the pipeline", ucd="meta.id;obs.field"
@@ -77,9 +78,8 @@ def check_pipeline(pipeline: Pipeline) -> tuple[Field, ...]:
     SpecError
         With all problems found.
     """
-    bound = Bound(None, pipeline.source, pipeline.stages, pipeline.outputs)
     walk = _Walk(pipeline)
-    fields = walk.through(bound)
+    fields = walk.through(Bound(None, pipeline.source, pipeline.stages, pipeline.outputs))
     if walk.problems:
         raise SpecError(walk.problems)
     return fields
@@ -110,12 +110,12 @@ def make_plan(
     """
     fields = check_pipeline(pipeline)
     bounds = tuple(pipeline.for_field(name) for name in _chosen(pipeline, tuple(only)))
-    row = [*fields, *(f for stage in pipeline.stages for f in stage.writes())]
-    rows = partition_rows(pipeline, row)
+    rows = partition_rows(pipeline, [*fields, *(f for stage in pipeline.stages for f in stage.writes())])
     failed: dict[str | None, SpecError] = {}
     partitions = tuple(_partitions(pipeline, bound, rows, failed) for bound in bounds)
     if failed and not (keep_going and pipeline.fields):
         raise SpecError(problem for error in failed.values() for problem in error.problems)
+    check_targets(pipeline, bounds, partitions)
     return Plan(pipeline, bounds, partitions, segments(pipeline, fields, start, stop), fields, failed)
 
 
@@ -206,15 +206,17 @@ class _Walk:
 
     def through(self, bound: Bound) -> tuple[Field, ...]:
         try:
-            have = by_name([OBJECT_ID, *bound.source.fields(), FLAGS])
+            have = by_name([*bound.source.fields(), FLAGS])
         except AstrokerasError as error:
             self._add(("source",), str(error))
             return ()
+        if OBJECT_ID.name not in have:
+            self._add(("source",), f"{bound.source.name} gives no 'object_id'; every row needs one")
         if self.pipeline.split is not None:
             have["split"] = SPLIT
         if self.pipeline.fields is not None:
             have["field"] = FIELD
-        writers: dict[str, str] = {}
+        writers = dict.fromkeys(have, "the source")
         for i, stage in enumerate(bound.stages):
             self._stage(i, stage, have, writers)
         self._split(bound)

@@ -1,15 +1,21 @@
-"""Progress of long work: a rich bar on a terminal, plain lines elsewhere."""
+"""Progress of long work: a rich bar on a terminal, plain lines elsewhere, and the log of a run."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from .errors import StoreError
+
+LOG = logging.getLogger("astrokeras")
 
 #: Seconds between two plain lines of one task.
 INTERVAL = 10.0
@@ -75,3 +81,43 @@ class Reporter:
         )
         with Progress(*columns, console=self.console) as progress:
             yield _Bar(progress, progress.add_task(title, total=total, note=""))
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written ends the run; logging would print a traceback and go on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  its name in the base class
+        raise _unwritten(self.baseFilename, sys.exc_info()[1])
+
+
+def _unwritten(path: str | Path, error: BaseException | None) -> StoreError:
+    return StoreError(f"{path}: cannot write the log ({getattr(error, 'strerror', None) or error})")
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Write what astrokeras logs to a file, from INFO on.
+
+    Raises
+    ------
+    StoreError
+        If that file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = _LogFile(path)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = LOG.level
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(level)
+        try:
+            handler.close()
+        except OSError as error:
+            raise _unwritten(path, error) from error

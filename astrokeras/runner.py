@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from . import barrier
@@ -20,13 +17,12 @@ from .file_digests import FileDigests
 from .links import Link
 from .outputs import Delivery, deliver
 from .plan import Plan, Segment, needed
-from .progress import Reporter
+from .progress import LOG, Reporter, logging_to
 from .provenance import identity, machine, parameters, versions
 from .stage import Source, Stage
 from .store import Store, digest, receipt, write_json
-from .work import PartTask, make_part
+from .work import PartTask, Times, add_times, make_part
 
-LOG = logging.getLogger("astrokeras")
 #: Raised when stored parts of an older layout can no longer be read.
 FORMAT = 1
 
@@ -86,7 +82,7 @@ class Run:
             "products": [],
         }
         clock = time.perf_counter()
-        with _logging(self.store.log(stamp)):
+        with logging_to(self.store.log(stamp)):
             try:
                 self._go()
             except BaseException as error:
@@ -139,9 +135,9 @@ class Run:
         names = " → ".join(self._name(i) for i in segment.stages) or "read"
         done = len(links) - len(tasks)
         self.reporter.say(f"{names}: {len(links)} partitions" + (f", {done} already done" if done else ""))
-        seconds, failed = self._map(names, tasks)
+        times, failed = self._map(names, tasks)
         kept = [new for link, new in zip(links, moved, strict=True) if link.number not in failed]
-        self._count(number, names, kept, len(tasks), seconds)
+        self._count(number, names, kept, len(tasks), times)
         return kept
 
     def _starts(self, segment: Segment) -> bool:
@@ -154,18 +150,15 @@ class Run:
         mine = [chain[i] for i in segment.stages]
         key = digest([link.digest, [identity(stage, self.files) for stage in mine]])
         written = by_name(f for stage in mine for f in stage.writes())
-        later = set(segment.keeps)
-        available = by_name([*self.plan.fields, *written.values(), OBJECT_ID, FLAGS])
-        read = {f.name for stage in mine for f in needed(stage) if f.name in available} - set(written)
-        have = {f.name for f in link.source.fields()}
-        known = have | {f["name"] for part in link.parts for f in receipt(part)["fields"]}
-        columns = sorted((read | (later & have if not link.parts else set())) & known)
-        columns = list(dict.fromkeys(["object_id", "flags", *columns]))
-        stored: dict[str, Field] = {n: available[n] for n in columns if n in later}
-        stored |= {n: f for n, f in written.items() if len(f.shape) < 2 or n in later}
+        read = {f.name for stage in mine for f in needed(stage)} - set(written)
+        # Only the first part keeps columns of the source; later ones find them there.
+        passed = set() if link.parts else set(segment.keeps)
+        columns = ["object_id", "flags", *sorted((read | passed) & link.columns() - {"object_id", "flags"})]
+        available = by_name([*self.plan.fields, OBJECT_ID, FLAGS])
+        stored = {n: available[n] for n in columns if n in passed}
+        stored |= {n: f for n, f in written.items() if len(f.shape) < 2 or n in segment.keeps}
         places = [(self._place(i), chain[i]) for i in segment.stages]
-        task = PartTask(link, places, tuple(columns), tuple(stored.values()), self.store.part(key))
-        return task, key
+        return PartTask(link, places, tuple(columns), tuple(stored.values()), self.store.part(key)), key
 
     def _bound(self, link: Link) -> int:
         return next(i for i, bound in enumerate(self.plan.bounds) if bound.field == link.field)
@@ -177,21 +170,20 @@ class Run:
         problem = self.plan.pipeline.problem(("stages", i), "")
         return f"{problem.file}:{problem.line}:{problem.column}"
 
-    def _map(self, title: str, tasks: Sequence[PartTask]) -> tuple[dict[str, float], set[int]]:
+    def _map(self, title: str, tasks: Sequence[PartTask]) -> tuple[Times, set[int]]:
         """Run tasks; return seconds by phase and the numbers of partitions that failed."""
-        seconds: dict[str, float] = {}
+        times: Times = {}
         failed: set[int] = set()
         if not tasks:
-            return seconds, failed
+            return times, failed
         with self.reporter.step(title, len(tasks)) as step:
             for outcome in self.executor.map(make_part, tasks):
                 if not self._settle(outcome):
                     failed.add(outcome.item.link.number)
                     continue
-                for name, value in outcome.result["seconds"].items():
-                    seconds[name] = seconds.get(name, 0.0) + value
+                add_times(times, outcome.result)
                 step.advance()
-        return seconds, failed
+        return times, failed
 
     def _settle(self, outcome: Outcome) -> bool:
         """Whether a task went well; a failure is raised, or kept for the end."""
@@ -203,10 +195,10 @@ class Run:
         self.failures.append(outcome.error)
         return False
 
-    def _count(self, number: int, names: str, links: list[Link], made: int, seconds: dict[str, float]) -> None:
+    def _count(self, number: int, names: str, links: list[Link], made: int, times: Times) -> None:
         receipts = [receipt(link.parts[-1]) for link in links]
         rows, read = (sum(r[k] for r in receipts) for k in ("rows", "rows_read"))
-        facts = {"stages": names, "partitions": len(links), "made": made, "rows": rows, "seconds": seconds}
+        facts = {"stages": names, "partitions": len(links), "made": made, "rows": rows, **times}
         self.record["segments"].append(facts)
         LOG.info("%s: %d partitions (%d made), %d rows", names, len(links), made, rows)
         if number:
@@ -275,19 +267,3 @@ def _finished(task: PartTask) -> bool:
         return True
     shutil.rmtree(task.directory)
     return False
-
-
-@contextmanager
-def _logging(path: Path) -> Iterable[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = LOG.level
-    LOG.addHandler(handler)
-    LOG.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        LOG.removeHandler(handler)
-        LOG.setLevel(level)
-        handler.close()

@@ -46,10 +46,18 @@ def factor(unit: str, to: str) -> float:
     ChunkError
         If the units do not convert by a factor (magnitudes never do: name their system in a survey map).
     """
-    try:
-        return float(parse_unit(unit).to(parse_unit(to)))
-    except (u.UnitConversionError, TypeError):
-        raise ChunkError(f"unit {unit!r} does not convert to {to!r}") from None
+    given, wanted = parse_unit(unit), parse_unit(to)
+    # A magnitude is no UnitBase or none that converts; astropy would take mag(AB) to nJy, but not by a factor.
+    if not isinstance(given, u.UnitBase) or not given.is_equivalent(wanted):
+        raise ChunkError(f"unit {unit!r} does not convert to {to!r}{magnitude_hint(given)}")
+    return float(given.to(wanted))
+
+
+def magnitude_hint(unit: u.UnitBase) -> str:
+    """What to do about a flux in magnitudes; nothing to say of other units."""
+    if not isinstance(unit, u.MagUnit) and unit != u.mag:
+        return ""
+    return "; magnitudes need a survey map that names their system: {mag: COLUMN, system: AB}"
 
 
 def ab_to_njy(mag: np.ndarray) -> np.ndarray:

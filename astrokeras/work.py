@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from .errors import AstrokerasError, RunError
 from .expression import Expression
 from .fields import FLAGS, OBJECT_ID, Field, by_name
 from .flags import Flag
-from .links import Link, load, read_source
+from .links import Link, load
 from .stage import Output, Stage
 from .store import making, write_json, write_part
 
@@ -57,23 +57,52 @@ class PieceTask:
     place: str
 
 
+#: Seconds by clock (``seconds``, ``cpu_seconds``) and phase.
+Times = dict[str, dict[str, float]]
+
+
+def add_times(total: Times, result: Mapping[str, Any]) -> None:
+    """Add the seconds in the result of a task to a total."""
+    for clock in ("seconds", "cpu_seconds"):
+        sums = total.setdefault(clock, {})
+        for phase, seconds in result[clock].items():
+            sums[phase] = sums.get(phase, 0.0) + seconds
+
+
+class Laps:
+    """Seconds of the phases of a task: of the clock, and of the processor (all threads of this process)."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
+        self._last = time.perf_counter(), time.process_time()
+
+    def end(self, phase: str) -> None:
+        """A phase ends, and the next one begins."""
+        now = time.perf_counter(), time.process_time()
+        self.seconds[phase], self.cpu_seconds[phase] = (b - a for a, b in zip(self._last, now, strict=True))
+        self._last = now
+
+    def facts(self) -> Times:
+        """Seconds by phase, for the record of a run."""
+        return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+
+
 def make_part(task: PartTask) -> dict[str, Any]:
     """Read, run the stages, store; return rows and seconds."""
-    clock = [time.perf_counter()]
+    laps = Laps()
     with _Told(task.link, "reading"):
-        chunk = (load if task.link.parts else read_source)(task.link, task.columns)
+        chunk = load(task.link, task.columns)
     read = int(chunk.meta.get("rows_read", len(chunk)))
-    clock.append(time.perf_counter())
+    laps.end("read")
     for place, stage in task.stages:
         with _Told(task.link, f"{place}: {stage.id or stage.name}", chunk):
             chunk = stage(chunk)
-    clock.append(time.perf_counter())
+    laps.end("stages")
     with _Told(task.link, "storing"):
         made = write_part(task.directory, chunk, _present(chunk, task.stored), {"rows_read": read})
-    clock.append(time.perf_counter())
-    names = ("read", "stages", "store")
-    seconds = {n: b - a for n, a, b in zip(names, clock[:-1], clock[1:], strict=True)}
-    return {"rows": made["rows"], "rows_read": read, "seconds": seconds}
+    laps.end("store")
+    return {"rows": made["rows"], "rows_read": read, **laps.facts()}
 
 
 def _present(chunk: QTable, stored: tuple[Field, ...]) -> tuple[Field, ...]:
@@ -86,7 +115,7 @@ def make_piece(task: PieceTask) -> dict[str, Any]:
     names = [f.name for f in task.fields]
     where = task.output.where
     extra = [n for n in (*(Expression.parse(where).names if where else ()), "flags") if n not in names]
-    start = time.perf_counter()
+    laps = Laps()
     with _Told(task.link, f"{task.place}: {task.output.name}"):
         chunk = load(task.link, [*names, *extra], final=True)
         total = len(chunk)
@@ -99,7 +128,8 @@ def make_piece(task: PieceTask) -> dict[str, Any]:
             facts = task.output.write(chunk, task.fields, new / "piece")
             done = {"rows": len(chunk), "rows_before": total, "flags": flags, "facts": facts}
             write_json(new / "receipt.json", done)
-    return done | {"seconds": {"output": time.perf_counter() - start}}
+    laps.end("pieces")
+    return done | laps.facts()
 
 
 class _Told:

@@ -226,6 +226,18 @@ class TestRows:
         np.testing.assert_allclose(out["w"], table()["vec"].astype(np.float32))
         assert out["text"].tolist() == [str(x) for x in table()["type"]]
         assert out["type"].dtype == np.int16
+        raw = tmp_path / "raw.csv"
+        raw.write_text("ID,RA,DEC,mag_g,err_g,n,t,b\n1,2,3,20,0.1,5,4.5,1\n2,2,3,20,0.1,,,0\n")
+        kinds = {
+            "n": {"kind": "i4"},
+            "t": {"unit": "arcsec"},
+            "b": {"kind": "bool"},
+            "name": {"column": "ID", "kind": "id"},
+        }
+        out = everything(Catalog(files=str(raw), survey=SURVEY, bands=("g",), keep=kinds))
+        assert out["n"].tolist() == [5, None]
+        np.testing.assert_array_equal(out["t"], [4.5, np.nan] * u.arcsec)
+        assert (out["b"].tolist(), out["name"].tolist()) == ([True, False], [1, 2])
         with pytest.raises(IngestError, match="column 'Z' holds fractions; keep it as f8"):
             everything(Catalog(files=path, survey=SURVEY, keep={"Z": {"kind": "i4"}}))
         with pytest.raises(IngestError, match="no column 'typ'"):
@@ -302,6 +314,7 @@ class TestFiles:
         assert out["z_spec"].tolist() == [0.1, 0.2]
         assert out["object_id"].tolist() == ["a", "b"]
         assert np.isnan(out["ra"].value).all()
+        assert not np.any(np.asarray(out["flags"]))
 
 
 def test_rubin_dp1(tmp_path):

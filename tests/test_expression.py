@@ -18,6 +18,7 @@ COLUMNS = {
     "s": np.array(["STAR", "QSO", ""]),
     "v": np.arange(6).reshape(3, 2),
     "b": np.array([True, False, True]),
+    "u": np.array([1, 2, 2**64 - 1], np.uint64),
     "class": np.array(["STAR", "QSO", ""]),
     "odd name": np.array([18.0, 20.5, np.nan]),
 }
@@ -87,6 +88,9 @@ def test_missing_values_compare_false(text, rows):
         ("r > 1 & m < 2", "put parentheses"),
         ("rr < 3", "no column 'rr'; did you mean 'r'?"),
         ("s > 1", "compares text with a number"),
+        ("-s > 1", "'-s' needs a number"),
+        ("m & 1.5 > 0", "needs two integers or two conditions"),
+        ("u - 1 > 0 and u < -1 + u * -1", "cannot be computed"),
         ("b + 1 > 1", "'b + 1' needs numbers"),
         ("~r > 1", "needs an integer or a condition"),
         ("m and r < 2", "not a condition"),

@@ -243,6 +243,25 @@ class TestDamage:
         with pytest.raises(IngestError, match=message):
             read(self.damaged(path, tmp_path, old, new))
 
+    def test_compressed_table(self, tmp_path):
+        path = tmp_path / "z.fits.fz"
+        table = fits.BinTableHDU.from_columns([fits.Column("x", "J", array=[1])])
+        table.header["ZTABLE"] = True
+        table.writeto(path)
+        with pytest.raises(IngestError, match="unpack it with funpack"):
+            open_table(str(path))
+
+    def test_ascii_columns_that_are_none(self, tmp_path):
+        path = tmp_path / "a.fits"
+        fits.TableHDU.from_columns([fits.Column("I", "I6", array=[12], ascii=True)]).writeto(path)
+        raw = path.read_bytes()
+        path.write_bytes(raw.replace(b"    12", b"twelve"))
+        with pytest.raises(IngestError, match=r"column 'I': .*twelve"):
+            read(path)
+        path.write_bytes(raw.replace(b"TFORM1  = 'I6", b"TFORM1  = 'Q6"))
+        with pytest.raises(IngestError, match="TFORM1 = 'Q6', TBCOL1 = 1 describe no column"):
+            open_table(str(path))
+
     def test_trailing_garbage_is_left_alone(self, path, tmp_path):
         bad = tmp_path / "bad.fits"
         bad.write_bytes(path.read_bytes() + b"garbage" * 1000)

@@ -1,5 +1,10 @@
 """Parquet and VOTable; telling formats apart."""
 
+import base64
+import gzip
+import re
+import struct
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +15,7 @@ from astropy.table import MaskedColumn, Table
 from astrokeras.errors import IngestError
 from astrokeras.ingest.formats import open_table
 from astrokeras.ingest.tablefile import TableOptions
+from astrokeras.ingest.votable_streams import VOTableStream
 
 
 def read(path, *names, options=None, max_rows=1000):
@@ -132,6 +138,101 @@ class TestVOTable:
         table = open_table(str(path))
         assert table.read(["flux"], next(table.cuts(9)))["flux"].unit == "uJy"
         assert all(found[n].dtype.isnative for n in found)
+
+    @pytest.mark.parametrize("line", [1, 7, 64, 10**6])
+    @pytest.mark.parametrize("max_rows", [1, 2, 5, 100])
+    def test_streamed_records(self, tmp_path, line, max_rows):
+        n, rng = 11, np.random.default_rng(line)
+        table = Table(
+            {
+                "b": np.arange(n, dtype=np.uint8),
+                "s": MaskedColumn(np.arange(n, dtype=np.int16), mask=rng.random(n) < 0.5),
+                "l": rng.integers(-(2**62), 2**62, n),
+                "f": MaskedColumn(
+                    rng.normal(size=(n, 3)).astype(np.float32), mask=rng.random((n, 3)) < 0.3, unit="uJy"
+                ),
+                "d": rng.normal(size=n),
+                "t": MaskedColumn(["", "a", "long text"] * 3 + ["é", "b"], mask=[False] * (n - 1) + [True]),
+                "ok": rng.random(n) < 0.5,
+            }
+        )
+        path = tmp_path / "t.xml"
+        writeto(from_table(table), str(path), tabledata_format="binary2")
+        head, stream, tail = re.split(r"(?<=base64.>)|(?=</STREAM>)", path.read_text())
+        text = "".join(stream.split())
+        lines = "\n      ".join(text[i : i + line] for i in range(0, len(text), line))
+        path.write_text(f"{head}\n{lines}\n{tail}")
+        assert isinstance(open_table(str(path)), VOTableStream)
+        found = read(path, max_rows=max_rows)
+        expected = Table.read(path, format="votable")
+        # astropy loses the mask of text.
+        assert found["t"].tolist() == table["t"].filled("").tolist()
+        for name in ("b", "s", "l", "ok"):
+            known = ~np.ma.getmaskarray(expected[name])
+            np.testing.assert_array_equal(np.ma.getmaskarray(found[name]), ~known)
+            np.testing.assert_array_equal(np.ma.getdata(found[name])[known], expected[name][known])
+        for name in ("f", "d"):
+            np.testing.assert_array_equal(found[name], np.ma.filled(expected[name], np.nan))
+
+    def test_texts_of_one_byte_per_letter(self, tmp_path):
+        path = tmp_path / "t.xml"
+        rows = b"".join(b"\0" + text.ljust(6, b"\0") for text in (b"a b  ", b"", b"x\0junk", "é".encode()))
+        data = f"<DATA><BINARY2><STREAM encoding='base64'>{base64.b64encode(rows).decode()}</STREAM></BINARY2></DATA>"
+        path.write_text(self.document(f'<TABLE><FIELD name="a" datatype="char" arraysize="6"/>{data}</TABLE>'))
+        assert isinstance(open_table(str(path)), VOTableStream)
+        assert read(path)["a"].tolist() == ["a b", "", "x", "é"]
+
+    def test_binary_with_null_values(self, tmp_path):
+        path = tmp_path / "t.xml"
+        rows = b"".join(
+            struct.pack(">hf1s", n, f, ok) for n, f, ok in ((1, 1.5, b"T"), (-9, np.nan, b"F"), (3, -1.0, b"?"))
+        )
+        fields = (
+            '<FIELD name="n" datatype="short"><VALUES null="-9"/></FIELD><FIELD name="f" datatype="float"/>'
+            '<FIELD name="ok" datatype="boolean"/>'
+        )
+        data = f'<DATA><BINARY><STREAM encoding="base64">{base64.b64encode(rows).decode()}</STREAM></BINARY></DATA>'
+        path.write_text(self.document(f"<TABLE>{fields}{data}</TABLE>"))
+        assert isinstance(open_table(str(path)), VOTableStream)
+        found = read(path, max_rows=2)
+        assert found["n"].tolist() == [1, None, 3]
+        np.testing.assert_array_equal(found["f"], np.float32([1.5, np.nan, -1]))
+        assert found["ok"].tolist() == [True, False, None]
+
+    def test_packed(self, tmp_path):
+        path = tmp_path / "t.xml"
+        writeto(from_table(Table({"d": np.arange(9.0)})), str(path), tabledata_format="binary2")
+        path.write_bytes(gzip.compress(path.read_bytes()))
+        assert read(path, max_rows=4)["d"].tolist() == list(range(9))
+
+    def test_records_without_rows(self, tmp_path):
+        path = tmp_path / "t.xml"
+        writeto(from_table(Table({"d": np.arange(0.0), "t": np.empty(0, "U3")})), str(path), tabledata_format="binary2")
+        found = read(path)
+        assert len(found["d"]) == len(found["t"]) == 0
+
+    def test_damaged_stream(self, tmp_path):
+        path = tmp_path / "t.xml"
+        writeto(from_table(Table({"d": np.arange(100.0), "n": np.arange(100)})), str(path), tabledata_format="binary2")
+        text = path.read_text()
+        place = text.index("</STREAM>") - 60
+        path.write_text(text[: place - 40] + text[place:])
+        with pytest.raises(IngestError, match="truncated"):
+            read(path)
+        path.write_text(text[: place - 40] + "!" * 40 + text[place:])
+        with pytest.raises(IngestError, match="no base64"):
+            read(path)
+        path.write_text(text[:place])
+        with pytest.raises(IngestError, match="no readable VOTable"):
+            open_table(str(path))
+
+    def test_a_service_may_fail_after_the_rows(self, tmp_path):
+        path = tmp_path / "t.xml"
+        writeto(from_table(Table({"d": np.arange(100.0)})), str(path), tabledata_format="binary2")
+        info = '<INFO name="QUERY_STATUS" value="ERROR">disk full</INFO>'
+        path.write_text(path.read_text().replace("</TABLE>", f"</TABLE>{info}"))
+        with pytest.raises(IngestError, match="disk full"):
+            open_table(str(path))
 
     def document(self, tables="", infos=""):
         head = '<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">'

@@ -85,12 +85,12 @@ def test_parts_agree_on_types(tmp_path):
 
 
 def test_late_surprises(tmp_path):
-    many = "".join(f"{i},{i}\n" for i in range(200_000))
-    found = read(put(tmp_path, f"id,x\n{many}7,8.5\n"), "id", "x", max_rows=150_000)
+    many = "".join(f"{i},{i}\n" for i in range(100_000))
+    found = read(put(tmp_path, f"id,x\n{many}7,8.5\n"), "id", "x", max_rows=70_000)
     assert found["x"][-1] == 8.5
     assert found["id"][-1] == 7
-    with pytest.raises(IngestError, match="row 200001, column 'id': 'A7' is no double"):
-        read(put(tmp_path, f"id,x\n{many}A7,8\n"), "id", max_rows=150_000)
+    with pytest.raises(IngestError, match="row 100001, column 'id': 'A7' is no double"):
+        read(put(tmp_path, f"id,x\n{many}A7,8\n"), "id", max_rows=70_000)
 
 
 def test_dates_and_sexagesimal_stay_text(tmp_path):
@@ -111,7 +111,7 @@ def test_packed(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(gzip.compress(b"a,b\n1,2\n3,4\n5,6\n"))
     assert read(str(path), max_rows=2)["b"].tolist() == [2, 4, 6]
-    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10**6)[:-500])
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10**5)[:-50])
     with pytest.raises(IngestError, match="cannot be read"):
         read(str(path))
 

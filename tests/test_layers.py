@@ -19,7 +19,7 @@ LAYERS = (
     {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split"},
     {"chunk", "surveys"},
     {"stage", "store", "models"},
-    {"plan", "ingest", "features", "tasks", "export", "synthetic"},
+    {"targets", "plan", "ingest", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "work", "testing"},
     {"runner", "barrier", "outputs"},
     {"cli", "commands", "pipeline"},

@@ -18,6 +18,8 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from astrokeras.errors import ModelError, UnsafeModelError
 from astrokeras.models import allowed
@@ -398,6 +400,14 @@ class TestSizes:
         shape = [None, 16_000, 16_000]
         refused(with_config(path, original, lambda c: layer(c, "a")["config"].update(batch_shape=shape)), "batch_shape")
 
+    @pytest.mark.parametrize("shape", [[None, None], [4, 3], [], [None, "3"]])
+    def test_inputs_of_any_shape(self, path, original, shape):
+        made = with_config(path, original, lambda c: layer(c, "a")["config"].update(batch_shape=shape))
+        refused(made, "all but the first size are fixed")
+
+    def test_a_layer_called_twice(self, path, original):
+        refused(with_config(path, original, lambda c: layer(c).update(inbound_nodes=[{}, {}])), "called more than once")
+
     def test_too_many_objects(self, path, original):
         zeros = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
         refused(with_config(path, original, lambda c: c["config"].update(more=[zeros] * 20_001)), "objects")
@@ -489,10 +499,17 @@ class TestHDF5:
 
     def test_arrays_over_one_another(self, path, original):
         """Many arrays that point to the same bytes would take many times the memory of the file."""
-        stream = io.BytesIO(original[WEIGHTS])
-        with h5py.File(stream, "r+") as weights:
-            for number in range(3):
-                weights.create_dataset(f"x{number}", data=np.full(50_000, number, "f4"))
+        stream = io.BytesIO()
+        with h5py.File(stream, "w") as weights:
+            shapes = {
+                "layers/dense/vars/0": (6, 4),
+                "layers/dense/vars/1": (4,),
+                **{f"x{n}": (50_000,) for n in range(3)},
+            }
+            made = [weights.create_dataset(name, shape, "f4") for name, shape in shapes.items()]
+            # Created first and written last, the arrays lie behind everything else in the file.
+            for number, dataset in enumerate(made):
+                dataset[:] = number
         with h5py.File(stream, "r") as weights:
             first, *others = [weights[f"x{n}"].id.get_offset() for n in range(3)]
         data = stream.getvalue()
@@ -503,7 +520,7 @@ class TestHDF5:
             data = data.replace(struct.pack("<Q", other), struct.pack("<Q", first))
         data = data[: min(others)]
         data = data[:40] + struct.pack("<Q", len(data)) + data[48:]
-        refused(write(path, original | {WEIGHTS: data}), "has the shape (50000,), 200000 bytes")
+        refused(write(path, original | {WEIGHTS: data}), "with the others more than the whole file")
 
     @pytest.mark.parametrize("data", ["text", np.array(["a", "b"], "O"), h5py.Empty("f4")])
     def test_types_that_are_no_numbers(self, path, original, data):
@@ -519,11 +536,56 @@ class TestHDF5:
 
         refused(with_weights(path, original, refer), "/x has the type")
 
+    def test_too_many_groups(self, path, original):
+        def change(weights):
+            for number in range(20_001):
+                weights.create_group(f"g{number}")
+
+        refused(with_weights(path, original, change), "too many")
+
     def test_damaged(self, path, original):
         data = original[WEIGHTS]
         for broken in (b"", b"not hdf5", data[:500], data[:8] + bytes(len(data) - 8)):
             with pytest.raises(ModelError, match=f"{WEIGHTS}: damaged"):
                 inspect(write(path, original | {WEIGHTS: broken}))
+
+
+def places(value, trail=()):
+    """Every place in a JSON tree, as the keys that lead there."""
+    yield trail
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*trail, key))
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["class_name", "config", "x"]), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mangled_configuration_gives_our_error_or_none(path, original, data):
+    config = json.loads(original[CONFIG])
+    *trail, last = data.draw(st.sampled_from([p for p in places(config) if p]))
+    target = config
+    for key in trail:
+        target = target[key]
+    target[last] = data.draw(anything)
+    write(path, original | {CONFIG: json.dumps(config)})
+    try:
+        assert inspect(path).parameters == 28
+    except ModelError as error:
+        assert str(error).startswith(str(path))
+
+
+def test_names_that_are_no_text(path, original):
+    """Two names must not look like one, or the second would go unseen."""
+    refused_or_damaged = with_weights(path, original, lambda w: w.create_group(b"\xff"))
+    with pytest.raises(ModelError, match="damaged"):
+        inspect(refused_or_damaged)
 
 
 def test_a_missing_file(path):

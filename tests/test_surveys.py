@@ -30,7 +30,7 @@ def make(**changes):
 
 def fluxes(value, error=None, unit="nJy", facts=None, table=None, **photometry):
     """Flux and error in nJy of one band, and the flags."""
-    errors = {"error": "e"} if error is not None and "ivar" not in photometry else {}
+    errors = {"error": "e"} if error is not None and not {"ivar", "snr"} & set(photometry) else {}
     statement = {"flux": "f", "unit": unit} | errors | photometry
     statement = {k: v for k, v in statement.items() if v is not None}
     survey = make(bands={"r": facts or {}}, photometry={"m": statement}, missing=[-9999])
@@ -72,13 +72,20 @@ class TestLanguage:
             ({"photometry": {"m": {"flux": "f[{index}]"}}}, ("photometry", "m"), "needs the 'index' of band r"),
             ({"photometry": {"m": {"mag": "r", "system": "asinh"}}}, ("photometry", "m"), "need 'softening'"),
             ({"photometry": {"m": {"mag": "r", "system": "Vega"}}}, ("photometry", "m"), "need 'vega_to_ab'"),
-            ({"photometry": {"m": {"flux": "f", "error": "e", "ivar": "i"}}}, ("photometry", "m"), "error or ivar"),
+            (
+                {"photometry": {"m": {"flux": "f", "error": "e", "ivar": "i"}}},
+                ("photometry", "m"),
+                "one of error, ivar and snr",
+            ),
             ({"photometry": {"m": {"flux": "f", "bands": ["q"]}}}, ("photometry", "m", "bands"), "no band 'q'"),
             ({"bands": ["r", "g"], "photometry": {"m": {"flux": "f"}}}, ("photometry", "m"), "one column for several"),
             ({"photometry": {"m": {"flux": "f"}, "n": {"flux": "g"}}}, ("default",), "one of m, n"),
             ({"default": "totl"}, ("default",), "did you mean 'total'?"),
             ({"bands": ["r'"]}, ("bands", "r'", "[key]"), "match pattern"),
             ({"bands": {"r": {"filtr": "x"}}}, ("bands", "r", "filtr"), "not permitted"),
+            ({"photometry": {"m": {"flux": "f", "zero_point": 27, "unit": "nJy"}}}, ("photometry", "m"), "not both"),
+            ({"photometry": {"m": {"flux": "f", "system": "AB"}}}, ("photometry", "m"), "system belongs to magnitudes"),
+            ({"photometry": {"m": {"mag": "f", "system": "AB", "unit": "nJy"}}}, ("photometry", "m"), "has a system"),
             ({"extinction": {"law": "SFD98"}}, ("extinction",), "one of magnitudes, ebv and transmission"),
             ({"extinction": {"ebv": "EBV"}}, ("extinction",), "absent for r"),
             ({"quality": "clean = 1"}, ("quality",), "equality is written =="),
@@ -219,6 +226,13 @@ class TestFluxes:
         np.testing.assert_array_equal(flux, np.float32([1e3, np.nan, np.nan, np.nan]))
         np.testing.assert_array_equal(error, np.float32([500, np.nan, np.nan, np.nan]))
         assert flags.tolist() == [0, Flag.MISSING_BAND, Flag.MISSING_BAND, Flag.MISSING_BAND | Flag.BAD_PHOTOMETRY]
+
+    def test_ratio_of_flux_to_error(self):
+        flux, error, flags = fluxes([6.0, -6.0, 6.0, 6.0, np.nan], [3.0, 2.0, 0.0, -9999, 1.0], "uJy", snr="e")
+        np.testing.assert_array_equal(error, np.float32([2000, 3000, np.nan, np.nan, np.nan]))
+        np.testing.assert_array_equal(np.isnan(flux), np.isnan(error))
+        missing, bad = int(Flag.MISSING_BAND), int(Flag.MISSING_BAND | Flag.BAD_PHOTOMETRY)
+        assert flags.tolist() == [0, 0, bad, missing, missing]
 
     def test_what_is_missing_and_what_is_bad(self):
         missing, bad = int(Flag.MISSING_BAND), int(Flag.MISSING_BAND | Flag.BAD_PHOTOMETRY)
@@ -436,6 +450,9 @@ class TestOtherColumns:
             class_true={"column": "CLASS", "codes": {"GALAXY": "galaxy", "star": "star"}},
         )
         out = canonical_table(table, survey)
+        as_floats = table.copy()
+        as_floats["type"] = [3.0, 6.0, np.nan]
+        np.testing.assert_array_equal(canonical_table(as_floats, survey)["extendedness"], out["extendedness"])
         np.testing.assert_array_equal(out["z_spec"], [0.5, np.nan, np.nan])
         np.testing.assert_array_equal(out["extendedness"], np.float32([1, 0, np.nan]))
         assert out["class_true"].tolist() == ["galaxy", "star", ""]
@@ -503,6 +520,36 @@ class TestTables:
         assert out["flux_err_r"].value[0] == pytest.approx(3)
         with pytest.raises(SurveyError, match="`bands` must be named"):
             canonical_table(table, None)
+
+    @pytest.mark.parametrize(
+        ("column", "message"),
+        [
+            (np.ones((2, 3)), r"cells of shape \(3,\); name an element, such as mag_r\[0\]"),
+            (["20.5", "faint"], "needs numbers, found 'faint' in row 1"),
+            (np.array([1j, 2j]), "has type complex128, needs numbers"),
+        ],
+    )
+    def test_columns_of_another_kind(self, column, message):
+        table = Table({"id": [1, 2], "mag_r": column, "err_r": [0.1, 0.1]})
+        with pytest.raises(SurveyError, match=message):
+            canonical_table(table, make())
+
+    def test_numbers_written_as_text(self):
+        table = Table({"id": [1, 2], "mag_r": [" 20", ""], "err_r": ["0.1", "0.1"]})
+        out = canonical_table(table, make())
+        assert out["flux_r"].value[0] == pytest.approx(36310, rel=1e-6)
+        assert out["flags"][1] == Flag.MISSING_BAND
+
+    def test_elements(self):
+        survey = make(bands={"r": {"index": 2}}, photometry={"m": {"flux": "v[{index}]", "unit": "nJy"}})
+        table = Table({"id": [1], "v": [[1.0, 2, 3]], "s": [[7.0]]})
+        assert canonical_table(table, survey)["flux_r"].value[0] == 3
+        with pytest.raises(SurveyError, match="no element 5"):
+            canonical_table(
+                table, make(bands={"r": {"index": 5}}, photometry={"m": {"flux": "v[{index}]", "unit": "nJy"}})
+            )
+        single = make(photometry={"m": {"flux": "s", "unit": "nJy"}})
+        assert canonical_table(table, single)["flux_r"].value[0] == 7
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -39,6 +39,8 @@ def replacing(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
             if sync:
                 os.fsync(stream.fileno())
         os.replace(beside, path)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: cannot be written: {error.filename} is no directory") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:

@@ -37,16 +37,17 @@ def open_table(path: str, options: TableOptions | None = None) -> TableFile:
     return _opened(path, options or TableOptions(), stat.st_mtime_ns, stat.st_size)
 
 
-@lru_cache(maxsize=8)
+# A VOTable may be held in memory: few are kept.
+@lru_cache(maxsize=2)
 def _opened(path: str, options: TableOptions, mtime: int, size: int) -> TableFile:
     if size == 0:
         raise IngestError(f"{path}: the file is empty")
     try:
         with open_packed(path) as stream:
             head = stream.read(_HEAD)
+        return _reader(path, head)(path, options)
     except READ_ERRORS as error:
-        raise IngestError(f"{path}: cannot be read: {error}") from None
-    return _reader(path, head)(path, options)
+        raise IngestError(f"{path}: cannot be read (damaged or truncated?): {error}") from None
 
 
 def _reader(path: str, head: bytes) -> Any:
@@ -66,13 +67,18 @@ def _reader(path: str, head: bytes) -> Any:
     if low.startswith((b"<!doctype html", b"<html")):
         raise IngestError(f"{path}: is an HTML page (an error page or a login?), not a catalog; download it again")
     if b"<votable" in head.lower() or low.startswith(b"<?xml"):
-        from .votables import VOTableFile
-
-        return VOTableFile
+        return _votable
     _refuse_binary(path, head)
     from .text_tables import TextTable
 
     return TextTable
+
+
+def _votable(path: str, options: TableOptions) -> TableFile:
+    from .votable_streams import stream_of
+    from .votables import VOTableFile
+
+    return stream_of(path, options.table) or VOTableFile(path, options)
 
 
 def _refuse_binary(path: str, head: bytes) -> None:

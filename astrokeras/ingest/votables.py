@@ -1,7 +1,8 @@
-"""VOTables in every serialisation, by astropy; a service's error message is an error, whatever rows come with it."""
+"""VOTables in every serialisation, by astropy. A service's error message is an error, whatever rows come with it."""
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,22 +23,13 @@ class VOTableFile(TableFile):
     kind = "VOTable"
 
     def __init__(self, path: str, options: TableOptions):
-        from astropy.io.votable import parse
-        from astropy.io.votable.exceptions import VOWarning
-
-        try:
-            with warnings.catch_warnings():
-                # Files of archives break the standard in many harmless ways.
-                warnings.simplefilter("ignore")
-                document = parse(path, verify="ignore")
-        except (VOWarning, ValueError, OSError, IndexError, KeyError, TypeError, AttributeError) as error:
-            raise IngestError(f"{path}: is no readable VOTable: {str(error)[:300] or type(error).__name__}") from None
-        _refuse_service_error(path, document)
-        self._table = _chosen(path, document, options.table)
+        document = parsed(path)
+        refuse_service_error(path, document)
+        self._table = chosen_table(path, document, options.table)
         names = [f.name or f.ID for f in self._table.fields]
         super().__init__(path, names, f"table {self._table.name or self._table.ID or ''}".strip())
         self._ids = dict(zip(names, (f.ID for f in self._table.fields), strict=True))
-        self._units = {n: f.unit for n, f in zip(names, self._table.fields, strict=True)}
+        self._units = {n: unit_of(f) for n, f in zip(names, self._table.fields, strict=True)}
         self.rows = len(self._table.array)
 
     def cuts(self, max_rows: int) -> Iterator[Cut]:
@@ -50,8 +42,7 @@ class VOTableFile(TableFile):
 
     def _native(self, name: str, cut: Cut) -> Native:
         array = self._table.array[self._ids[name]][cut.start : cut.stop]
-        unit = self._units[name]
-        stated = "" if unit is None else getattr(unit, "to_string", lambda: str(unit))()
+        stated = self._units[name]
         if array.dtype.kind == "O":
             array = self._objects(array, name)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -70,7 +61,34 @@ class VOTableFile(TableFile):
         return np.ma.MaskedArray(np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values], str), mask)
 
 
-def _refuse_service_error(path: str, document: Any) -> None:
+def parsed(path: str, text: bytes | None = None) -> Any:
+    """Parse a VOTable, or the text of one.
+
+    Raises
+    ------
+    IngestError
+        If it is none.
+    """
+    from astropy.io.votable import parse
+    from astropy.io.votable.exceptions import VOWarning
+
+    try:
+        with warnings.catch_warnings():
+            # Files of archives break the standard in many harmless ways.
+            warnings.simplefilter("ignore")
+            return parse(path if text is None else io.BytesIO(text), verify="ignore", filename=path)
+    except (VOWarning, ValueError, OSError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise IngestError(f"{path}: is no readable VOTable: {str(error)[:300] or type(error).__name__}") from None
+
+
+def unit_of(field: Any) -> str:
+    """Unit of a FIELD as text, empty for none."""
+    if field.unit is None:
+        return ""
+    return field.unit.to_string() if hasattr(field.unit, "to_string") else str(field.unit)
+
+
+def refuse_service_error(path: str, document: Any) -> None:
     """DALI: INFO QUERY_STATUS tells whether the service could answer; older ones have an INFO named ERROR."""
     infos = [*document.infos, *(info for resource in document.resources for info in resource.infos)]
     for info in infos:
@@ -82,7 +100,14 @@ def _refuse_service_error(path: str, document: Any) -> None:
             _log.warning("%s: the service cut the result short (QUERY_STATUS is OVERFLOW)", path)
 
 
-def _chosen(path: str, document: Any, wanted: int | str | None) -> Any:
+def chosen_table(path: str, document: Any, wanted: int | str | None) -> Any:
+    """Table of a number, name or ID, or the only one.
+
+    Raises
+    ------
+    IngestError
+        If there is none, or several.
+    """
     tables = list(document.iter_tables())
     have = ", ".join(f"{i} {t.name or t.ID or '(no name)'}" for i, t in enumerate(tables))
     if not tables:

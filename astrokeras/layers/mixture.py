@@ -164,7 +164,8 @@ class MixtureLogits(GridLayer):
     -----
     Input ``(batch, 3 * components)``: logits of the weights, means and log widths, the latter two in raw units that
     this layer scales: the means at 0 are spread evenly over the grid, 1 moves them by a quarter of it, and a log width
-    of 0 is a twentieth of it. Widths never fall below half a step, where a grid could not show them. Output ``(batch, n_grid)``: log densities.
+    of 0 is a twentieth of it. Widths never fall below half a step, where a grid could not show them. Output
+    ``(batch, n_grid)``: log densities.
     """
 
     def __init__(self, z_min, z_max, n_grid=200, **kwargs):
@@ -276,7 +277,8 @@ class DensityLoss(keras.losses.Loss):
         density = ops.exp(log_density) * (self.z_max - self.z_min) / (n_grid - 1)
         cumulative = ops.cumsum(density, axis=-1) - 0.5 * density - 0.5 * density[:, :1]
         reached = ops.clip(np.arange(n_grid, dtype="float32") - position + 0.5, 0.0, 1.0)
-        return ops.sum((cumulative - reached) ** 2, axis=-1) / (n_grid - 1)
+        # The step lies inside a cell: the second term is what the mean of the squares has over the square of the mean.
+        return ops.sum((cumulative - reached) ** 2 + reached * (1 - reached), axis=-1) / (n_grid - 1)
 
     def get_config(self):
         """Configuration for saving."""

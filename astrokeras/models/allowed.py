@@ -63,14 +63,23 @@ def problem(key: str, value: Any) -> str | None:
         return None
     if isinstance(value, int | float) and key not in _IDENTITIES and abs(value) > MAX_INT:
         return f"{key} {value} is too large; at most {MAX_INT} is allowed"
-    if isinstance(value, list) and key.endswith("shape"):
-        sizes = [n for n in value if isinstance(n, int)]
-        if math.prod(sizes) > MAX_ELEMENTS:
-            return f"{key} {value} is too large; at most {MAX_ELEMENTS} elements are allowed"
+    if isinstance(value, list):
+        return _list_problem(key, value)
     if key.endswith("activation") and isinstance(value, str) and value not in _ACTIVATIONS:
         return f"{key} {value!r} is not allowed; activations are {', '.join(sorted(_ACTIVATIONS))}"
     if key in _FORBIDDEN and value is not None:
         return f"{key} is not allowed"
+    return None
+
+
+def _list_problem(key: str, value: list[Any]) -> str | None:
+    if key.endswith("shape") and math.prod(n for n in value if isinstance(n, int)) > MAX_ELEMENTS:
+        return f"{key} {value} is too large; at most {MAX_ELEMENTS} elements are allowed"
+    if key == "batch_shape" and not (value and value[0] is None and all(isinstance(n, int) for n in value[1:])):
+        return f"{key} {value} is not allowed; all but the first size are fixed"
+    if key == "inbound_nodes" and len(value) > 1:
+        # What the second call makes would escape `astrokeras.models.bundle.largest_tensor`.
+        return "a layer is called more than once, which is not allowed"
     return None
 
 
@@ -82,12 +91,12 @@ def _object_problem(key: str, value: dict[str, Any]) -> str | None:
     name, module, registered = value["class_name"], value.get("module"), value.get("registered_name")
     if name == "__keras_tensor__":
         return None
-    if not isinstance(value.get("config"), dict):
+    if not (isinstance(name, str) and isinstance(module, str) and isinstance(value.get("config"), dict)):
         return f"{module}.{name} ({str(value.get('config'))[:80]!r}) under {key!r} is not allowed"
-    if name == "DTypePolicy" and value["config"].get("name") not in _DTYPES:
+    if name == "DTypePolicy" and str(value["config"].get("name")) not in _DTYPES:
         return f"dtype {value['config'].get('name')!r} is not allowed; {', '.join(sorted(_DTYPES))} are"
-    ours = isinstance(module, str) and _OURS.fullmatch(module) and registered == f"astrokeras>{name}"
-    builtin = name in _CLASSES.get(module, ()) and registered in (None, name) if isinstance(module, str) else False
+    ours = _OURS.fullmatch(module) and registered == f"astrokeras>{name}"
+    builtin = name in _CLASSES.get(module, ()) and registered in (None, name)
     return None if ours or builtin else f"{module}.{name} (registered {registered!r}) is not allowed"
 
 
@@ -106,8 +115,8 @@ def weight_shapes(found: dict[str, Any], where: str) -> list[tuple[int, ...]]:
     rule = _RULES.get(name)
     if rule is None or found.get("module") != "keras.layers":
         return []
-    shape = (found.get("build_config") or {}).get("input_shape")
     try:
+        shape = found["build_config"]["input_shape"]
         return [tuple(_size(n) for n in weight) for weight in rule(config, shape)]
     except (KeyError, TypeError, IndexError, ValueError):
         raise UnsafeModelError(

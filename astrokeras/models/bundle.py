@@ -5,9 +5,9 @@ Saving is atomic, loading is safe: the card is read, the archive inspected and i
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ModelError, UnsafeModelError
+from . import golden
+from .allowed import MAX_ELEMENTS
 from .backend import start
 from .card import CARD, Card, created, read_card, write_card
 from .inspect import inspect
@@ -24,10 +26,7 @@ if TYPE_CHECKING:
     import keras
 
 MODEL, GOLDEN = "model.keras", "golden.npz"
-GOLDEN_ROWS = 16
 RTOL = 1e-5
-#: Golden rows are few; anything larger is something else.
-MAX_GOLDEN_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,8 @@ def save(
         _uncompiled(model).save(new / MODEL)
         card = card.model_copy(update={"digest": inspect(new / MODEL).digest, "created": card.created or created()})
         write_card(card, new / CARD)
-        _write_golden(model, card, golden_inputs, new / GOLDEN)
+        inputs = golden.rows(golden_inputs, card)
+        golden.write(new / GOLDEN, inputs, _run(model, inputs, card))
         new.chmod(0o755)
         _settle(new, directory, card, overwrite)
     except OSError as error:
@@ -125,13 +125,19 @@ def save(
 
 
 def _settle(new: Path, directory: Path, card: Card, overwrite: bool) -> None:
-    """Rename onto the target; an old model is moved away first and removed last."""
+    """Rename onto the target; an old model is moved away first, and removed last or moved back."""
     old = new.with_name(f"{new.name}.old")
-    if directory.exists():
+    exists = directory.exists()
+    if exists:
         if any(directory.iterdir()):
             _replaceable(directory, card, overwrite)
         directory.rename(old)
-    new.rename(directory)
+    try:
+        new.rename(directory)
+    except OSError:
+        if exists:
+            old.rename(directory)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -143,6 +149,25 @@ def _replaceable(directory: Path, card: Card, overwrite: bool) -> None:
             f"{directory}: holds another model, {there.name} {there.version} ({there.digest[:12]}); "
             f"save elsewhere, or replace it with overwrite=True"
         )
+
+
+def inspected(directory: str | Path) -> Card:
+    """Card of a model whose file is safe to load and is the one described; needs no Keras.
+
+    Raises
+    ------
+    ModelError, UnsafeModelError
+        As `load`.
+    """
+    directory = Path(directory)
+    path = directory / MODEL if directory.is_dir() else directory
+    card = read_card(directory if directory.is_dir() else directory.parent)
+    found = inspect(path).digest
+    if found != card.digest:
+        raise ModelError(
+            f"{path}: has the digest {found[:12]}, its card says {card.digest[:12] or 'none'}; not the model described"
+        )
+    return card
 
 
 def load(directory: str | Path) -> Bundle:
@@ -157,12 +182,7 @@ def load(directory: str | Path) -> Bundle:
     """
     directory = Path(directory)
     path = directory / MODEL if directory.is_dir() else directory
-    card = read_card(directory if directory.is_dir() else directory.parent)
-    found = inspect(path).digest
-    if found != card.digest:
-        raise ModelError(
-            f"{path}: has the digest {found[:12]}, its card says {card.digest[:12] or 'none'}; not the model described"
-        )
+    card = inspected(directory)
     start()
     import keras
 
@@ -170,10 +190,26 @@ def load(directory: str | Path) -> Bundle:
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: Keras cannot load it ({str(error).splitlines()[0]})") from error
     _fits(model, card, str(path))
+    if largest_tensor(model) > MAX_ELEMENTS:
+        raise UnsafeModelError(
+            f"{path}: makes a tensor of {largest_tensor(model)} elements per object; at most {MAX_ELEMENTS} are allowed"
+        )
     return Bundle(directory, model, card)
+
+
+def largest_tensor(model: keras.Model) -> int:
+    """Elements per object of the largest tensor between the layers of a model."""
+    import keras
+
+    sizes = []
+    for operation in getattr(model, "operations", model.layers):
+        if isinstance(operation, keras.Model):
+            sizes.append(largest_tensor(operation))
+        sizes += [math.prod(tensor.shape[1:]) for tensor in keras.tree.flatten(operation.output)]
+    return max(sizes)
 
 
 def model_digest(model: keras.Model) -> str:
@@ -193,7 +229,7 @@ def verify(directory: str | Path) -> Report:
         As `load`; and if the golden rows are missing or damaged.
     """
     bundle = load(directory)
-    inputs, expected = _read_golden(bundle.directory / GOLDEN, bundle.card)
+    inputs, expected = golden.read(bundle.directory / GOLDEN, bundle.card)
     outputs = _run(bundle.model, inputs, bundle.card)
     rows = len(next(iter(inputs.values())))
     worst, ok = 0.0, True
@@ -234,30 +270,3 @@ def _fits(model: keras.Model, card: Card, where: str) -> None:
     promised = {field.name: field.shape for field in card.outputs}
     if given != promised:
         raise ModelError(f"{where}: the graph gives {given}, its card says {promised}")
-
-
-def _write_golden(model: keras.Model, card: Card, golden_inputs: Mapping[str, np.ndarray], path: Path) -> None:
-    lacking = sorted(set(card.tensors) - set(golden_inputs))
-    if lacking:
-        raise ModelError(f"golden rows lack the inputs {', '.join(lacking)}")
-    inputs = {name: np.asarray(golden_inputs[name][:GOLDEN_ROWS], np.float32) for name in card.tensors}
-    if not len(inputs["flux"]):
-        raise ModelError("golden rows: at least one row is needed")
-    outputs = _run(model, inputs, card)
-    arrays = {f"input_{k}": v for k, v in inputs.items()} | {f"output_{k}": v for k, v in outputs.items()}
-    np.savez(path, **arrays)
-
-
-def _read_golden(path: Path, card: Card) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    try:
-        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-            size = sum(info.file_size for info in archive.infolist())
-            if size > MAX_GOLDEN_BYTES:
-                raise ModelError(f"{path}: holds {size} bytes; golden rows need less than {MAX_GOLDEN_BYTES}")
-            with np.load(stream, allow_pickle=False) as stored:
-                inputs = {name: stored[f"input_{name}"] for name in card.tensors}
-                return inputs, {field.name: stored[f"output_{field.name}"] for field in card.outputs}
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; the golden rows are missing") from None
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path}: damaged golden rows ({error})") from None

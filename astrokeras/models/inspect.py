@@ -81,7 +81,7 @@ def inspect(path: str | Path) -> Inspection:
     datasets = _datasets(path, weights)
     _weights_fit(path, objects, datasets)
     return Inspection(
-        digest=_digest(architecture, datasets),
+        digest=_digest(_canonical(path, architecture), datasets),
         parameters=sum(array.size for array in datasets.values()),
         nbytes=sum(array.nbytes for array in datasets.values()),
         classes=Counter(found["class_name"] for found in objects),
@@ -167,17 +167,18 @@ def _objects(path: Path, architecture: dict[str, Any]) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = []
     shared: dict[Any, dict[str, Any]] = {}
     for key, value, depth in _walk(architecture):
-        if depth > MAX_DEPTH:
-            raise UnsafeModelError(f"{where}: nested deeper than {MAX_DEPTH}")
-        problem = allowed.problem(key, value)
+        problem = f"nested deeper than {MAX_DEPTH}" if depth > MAX_DEPTH else allowed.problem(key, value)
         if problem:
             raise UnsafeModelError(f"{where}: {problem}")
-        if isinstance(value, dict) and "class_name" in value and value["class_name"] != "__keras_tensor__":
-            identity = value.get("shared_object_id")
-            if shared.setdefault(identity, value) is value or identity is None:
-                objects.append(value)
-            elif _content(shared[identity]) != _content(value):
-                raise UnsafeModelError(f"{where}: shared_object_id {identity!r} names two different objects")
+        if not isinstance(value, dict) or value.get("class_name", "__keras_tensor__") == "__keras_tensor__":
+            continue
+        identity = value.get("shared_object_id")
+        if not isinstance(identity, int | None):
+            raise UnsafeModelError(f"{where}: shared_object_id {str(identity)[:80]} is no integer")
+        if identity is None or shared.setdefault(identity, value) is value:
+            objects.append(value)
+        elif _content(shared[identity]) != _content(value):
+            raise UnsafeModelError(f"{where}: shared_object_id {identity!r} names two different objects")
     if len(objects) > MAX_OBJECTS:
         raise UnsafeModelError(f"{where}: holds {len(objects)} objects; at most {MAX_OBJECTS} are allowed")
     return objects
@@ -214,27 +215,27 @@ def _weights_fit(path: Path, objects: list[dict[str, Any]], datasets: dict[str, 
 
 
 def _datasets(path: Path, weights: bytes) -> dict[str, np.ndarray]:
-    """All datasets by path; the file is opened from memory and may hold groups and plain arrays only."""
+    """All arrays by path; the file is opened from memory and may hold groups and plain arrays only."""
     where = f"{path}: {WEIGHTS}"
-    found: dict[str, np.ndarray] = {}
-    room = len(weights)
     try:
         with h5py.File(io.BytesIO(weights), "r") as root:
-            stack, seen = [("", root)], set()
-            while stack:
-                prefix, group = stack.pop()
-                for name in group.id:
-                    text = f"{prefix}/{name.decode('utf-8', 'replace')}"
-                    child = _child(group, name, f"{where}: {text}", seen)
-                    if isinstance(child, h5py.Group):
-                        stack.append((text, child))
-                    else:
-                        found[text] = _array(child, room, f"{where}: {text}")
-                        room -= found[text].nbytes
-                    if len(seen) > MAX_OBJECTS:
-                        raise UnsafeModelError(f"{where}: holds more than {MAX_OBJECTS} groups and arrays")
+            return _arrays(root, len(weights), where)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{where}: damaged ({error})") from None
+
+
+def _arrays(root: h5py.Group, room: int, where: str) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    seen: set[tuple[int, int]] = set()
+    stack: list[tuple[str, h5py.Group | h5py.Dataset]] = [("", root)]
+    while stack:
+        name, node = stack.pop()
+        if isinstance(node, h5py.Dataset):
+            found[name] = _array(node, room, f"{where}: {name}")
+            room -= found[name].nbytes
+        else:
+            children = [(f"{name}/{child.decode()}", child) for child in node.id]
+            stack += [(text, _child(node, child, f"{where}: {text}", seen)) for text, child in children]
     return found
 
 
@@ -250,6 +251,8 @@ def _child(group: h5py.Group, name: bytes, where: str, seen: set[tuple[int, int]
     if (info.fileno, info.addr) in seen:
         raise UnsafeModelError(f"{where} is a second name of something else in the file")
     seen.add((info.fileno, info.addr))
+    if len(seen) > MAX_OBJECTS:
+        raise UnsafeModelError(f"{where} is one group or array too many; at most {MAX_OBJECTS} are allowed")
     return child
 
 
@@ -267,18 +270,25 @@ def _array(dataset: h5py.Dataset, room: int, where: str) -> np.ndarray:
     nbytes = dataset.dtype.itemsize
     for n in dataset.shape:
         nbytes *= int(n)
-    if nbytes > room or dataset.id.get_storage_size() != nbytes:
-        stored = dataset.id.get_storage_size()
+    if (stored := dataset.id.get_storage_size()) != nbytes:
         raise UnsafeModelError(
             f"{where} has the shape {dataset.shape}, {nbytes} bytes, of which the file holds {stored}"
         )
+    if nbytes > room:
+        raise UnsafeModelError(f"{where} has {nbytes} bytes; with the others more than the whole file")
     return dataset[()] if dataset.shape else np.asarray(dataset[()])
 
 
-def _digest(architecture: dict[str, Any], datasets: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    text = json.dumps(allowed.canonical(architecture), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    digest.update(text.encode())
+def _canonical(path: Path, architecture: dict[str, Any]) -> str:
+    try:
+        canonical = allowed.canonical(architecture)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise ModelError(f"{path}: {CONFIG} has not the layout of a Keras model") from None
+    return json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _digest(architecture: str, datasets: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(architecture.encode())
     for name in sorted(datasets):
         array = np.ascontiguousarray(datasets[name])
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())

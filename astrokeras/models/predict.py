@@ -17,13 +17,15 @@ import numpy as np
 
 from ..errors import ModelError
 from .backend import start
-from .bundle import Bundle, load, named_outputs
+from .bundle import Bundle, largest_tensor, load, named_outputs
 from .card import read_card
 
 if TYPE_CHECKING:
     import keras
 
 BATCH = 8192
+#: No tensor of a batch has more elements: 4 GB.
+MAX_BATCH_ELEMENTS = 1 << 30
 
 Columns = dict[str, np.ndarray]
 
@@ -66,11 +68,20 @@ class Predictor:
         The model and its card.
     batch : int
         Rows per call.
+
+    Raises
+    ------
+    ModelError
+        If the batch is below 1, or so large that one of its tensors takes more than 4 GB.
     """
 
     def __init__(self, bundle: Bundle, batch: int = BATCH):
         if batch < 1:
             raise ModelError(f"batch must be at least 1, got {batch}")
+        needed = batch * largest_tensor(bundle.model)
+        if needed > MAX_BATCH_ELEMENTS:
+            fitting = max(1, MAX_BATCH_ELEMENTS * batch // needed)
+            raise ModelError(f"batch {batch} needs tensors of {4 * needed / 1e9:.0f} GB; use at most {fitting}")
         self.card = bundle.card
         self.model = bundle.model
         self.batch = batch
@@ -95,19 +106,19 @@ class Predictor:
         starts = range(0, rows, self.batch) if rows else (0,)
         # Each batch is copied into its place: only results, not pieces of all batches, are held.
         out: Columns = {}
-        for start in starts:
-            part = self._batch(tensors, start, min(self.batch, rows - start))
+        for begin in starts:
+            part = self._batch(tensors, begin, min(self.batch, rows - begin))
             part = part if reduce is None else reduce(part)
             for name, values in part.items():
                 if name not in out:
                     out[name] = np.empty((rows, *values.shape[1:]), values.dtype)
-                out[name][start : start + len(values)] = values
+                out[name][begin : begin + len(values)] = values
         return out
 
-    def _batch(self, tensors: Mapping[str, np.ndarray], start: int, n: int) -> Columns:
+    def _batch(self, tensors: Mapping[str, np.ndarray], begin: int, n: int) -> Columns:
         inputs = {}
         for name, width in self.card.tensors.items():
-            part = tensors[name][start : start + n]
+            part = tensors[name][begin : begin + n]
             if n < self.batch:
                 padded = np.zeros((self.batch, width), np.float32)
                 padded[:n] = part

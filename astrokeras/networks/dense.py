@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from ..layers import (
     AsinhMagnitudes,
@@ -289,21 +290,5 @@ def fit_temperature(pdf, grid, z_true, bounds=(0.4, 2.5)):
         at_truth = (1 - t) * powered[rows, left] + t * powered[rows, left + 1]
         return -np.mean(np.log(np.maximum(at_truth / total, np.finfo(np.float32).tiny)))
 
-    return float(np.exp(golden_section(loss, np.log(bounds[0]), np.log(bounds[1]), 1e-3)))
-
-
-def golden_section(function, low, high, tolerance):
-    """Position of the minimum of a unimodal function between ``low`` and ``high``."""
-    ratio = (np.sqrt(5) - 1) / 2
-    left, right = high - ratio * (high - low), low + ratio * (high - low)
-    f_left, f_right = function(left), function(right)
-    while high - low > tolerance:
-        if f_left < f_right:
-            high, right, f_right = right, left, f_left
-            left = high - ratio * (high - low)
-            f_left = function(left)
-        else:
-            low, left, f_left = left, right, f_right
-            right = low + ratio * (high - low)
-            f_right = function(right)
-    return 0.5 * (low + high)
+    best = minimize_scalar(loss, bounds=np.log(bounds), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(best.x))

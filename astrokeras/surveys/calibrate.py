@@ -149,6 +149,16 @@ def _settle(
     return Flux(np.where(gone, nan, flux), np.where(gone, nan, sigma), bad)
 
 
+def with_ratio(result: Flux, ratio: Measurements) -> Flux:
+    """Give fluxes the errors of their ratios to the error, which must be positive."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.abs(result.flux) / ratio.data.astype(np.float32)
+    known = ~np.isnan(result.flux) & ~ratio.missing
+    good = known & (error > 0) & np.isfinite(error)
+    nan = np.float32(np.nan)
+    return Flux(np.where(good, result.flux, nan), np.where(good, error, nan), result.bad | (known & ~good))
+
+
 def flagged(result: Flux, flag: np.ndarray) -> Flux:
     """Take measurements that bear the survey's flag as bad."""
     bad = np.ma.filled(np.ma.asanyarray(flag) != 0, True) & ~np.isnan(result.flux)

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from astropy import units as u
 
 from ..errors import ChunkError, SurveyError, did_you_mean
-from ..units import factor, parse_unit
+from ..units import factor
 
 _ELEMENT = re.compile(r"(.+)\[(\d+)\]")
 
@@ -105,8 +104,17 @@ def _parsed(data: np.ndarray, reference: str) -> np.ndarray:
     blank = (text == "") | np.ma.getmaskarray(data)
     try:
         return np.ma.MaskedArray(np.where(blank, "nan", text).astype(np.float64), blank)
-    except ValueError as error:
-        raise SurveyError(f"column {reference!r} needs numbers: {error}") from None
+    except ValueError:
+        row = next(i for i, value in enumerate(text) if not blank[i] and not _is_number(value))
+        raise SurveyError(f"column {reference!r} needs numbers, found {str(text[row])[:60]!r} in row {row}") from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def unit_factor(native: Native, reference: str, unit: str | None, target: str, fallback: str | None = None) -> float:
@@ -127,7 +135,7 @@ def unit_factor(native: Native, reference: str, unit: str | None, target: str, f
     stated = _factor(native.unit, target)
     if unit is None:
         if stated is None and native.unit.strip():
-            raise SurveyError(f"column {reference!r} has unit {native.unit!r}, which is none of a {target!r} kind")
+            raise SurveyError(f"column {reference!r}: {_mismatch(native.unit, target)}")
         if stated is None and fallback is None:
             raise SurveyError(f"column {reference!r} has no unit in the file; state it in the survey map (`unit:`)")
         return factor(fallback, target) if stated is None else stated
@@ -135,6 +143,14 @@ def unit_factor(native: Native, reference: str, unit: str | None, target: str, f
     if stated is not None and not np.isclose(stated, claimed, rtol=1e-6):
         raise SurveyError(f"column {reference!r} is in {native.unit!r} by the file and in {unit!r} by the survey map")
     return claimed
+
+
+def _mismatch(unit: str, target: str) -> str:
+    try:
+        factor(unit.strip(), target)
+    except ChunkError as error:
+        return str(error)
+    return ""
 
 
 def flux_factor(unit: str) -> float | None:
@@ -146,7 +162,6 @@ def _factor(unit: str, target: str) -> float | None:
     if not unit.strip():
         return None
     try:
-        # Magnitudes convert to fluxes in astropy, but not by a factor.
-        return factor(unit.strip(), target) if isinstance(parse_unit(unit.strip()), u.UnitBase) else None
+        return factor(unit.strip(), target)
     except ChunkError:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import SurveyError
 from ..fields import Field, by_name
 from ..flags import Flag
-from .calibrate import AB_ZERO_FLUX, Flux, Measurements, dereddened, flagged, from_fluxes, from_magnitudes
+from .calibrate import AB_ZERO_FLUX, Flux, Measurements, dereddened, flagged, from_fluxes, from_magnitudes, with_ratio
 from .columns import Native, flux_factor, numbers, unit_factor
 from .language import BandFacts, Label
 from .request import LABELS, Channel, Request
@@ -52,7 +52,9 @@ def convert(
         out["object_id"] = identifiers(columns, names, "object_id") if names else np.arange(first, first + n)
     if request.survey.position is not None and {"ra", "dec", "flags"} & set(wanted):
         out["ra"], out["dec"] = positions(request, columns, n)
-        flags |= np.where(np.isnan(out["ra"]), np.int32(Flag.BAD_POSITION), np.int32(0))
+        # A catalog without positions has no bad ones.
+        bad = np.isnan(out["ra"]) & _has_positions(request, columns)
+        flags |= np.where(bad, np.int32(Flag.BAD_POSITION), np.int32(0))
     for channel in request.wanted(wanted):
         flux = fluxes(request, channel, columns)
         out[channel.flux_name] = flux.flux
@@ -77,7 +79,8 @@ def fluxes(request: Request, channel: Channel, columns: Mapping[str, Native]) ->
     facts = survey.bands[channel.band]
     sentinels = survey.missing + statement.missing
     value = Measurements.of(numbers(columns, channel.value), sentinels)
-    error = None if channel.error is None else Measurements.of(numbers(columns, channel.error), sentinels)
+    uncertainty = None if channel.error is None else Measurements.of(numbers(columns, channel.error), sentinels)
+    error = None if statement.snr is not None else uncertainty
     offset = facts.ab_offset if request.ab_offsets else 0.0
     if statement.mag is not None:
         _no_flux_unit(columns[channel.value], channel.value)
@@ -86,6 +89,8 @@ def fluxes(request: Request, channel: Channel, columns: Mapping[str, Native]) ->
     else:
         scales = (s * 10.0 ** (-0.4 * offset) for s in _scales(request, channel, columns, facts))
         result = from_fluxes(value, error, *scales, ivar=statement.ivar is not None)
+    if statement.snr is not None:
+        result = with_ratio(result, uncertainty)
     if channel.flag in columns:
         result = flagged(result, numbers(columns, channel.flag))
     if request.deredden:
@@ -126,7 +131,7 @@ def transmission(request: Request, band: str, columns: Mapping[str, Native]) -> 
 def positions(request: Request, columns: Mapping[str, Native], n: int) -> tuple[np.ndarray, np.ndarray]:
     """Right ascension and declination in deg (ICRS); both NaN where either is missing or out of range."""
     stated = request.survey.position
-    if stated.ra not in columns or stated.dec not in columns:
+    if not _has_positions(request, columns):
         return np.full(n, np.nan), np.full(n, np.nan)
     ra, dec = (_angle(request, columns, ref, ref is stated.ra) for ref in (stated.ra, stated.dec))
     with np.errstate(invalid="ignore"):
@@ -139,6 +144,11 @@ def positions(request: Request, columns: Mapping[str, Native], n: int) -> tuple[
     frame = {"fk5": "fk5", "fk4": "fk4", "galactic": "galactic"}[stated.frame]
     sky = SkyCoord(ra, dec, unit="deg", frame=frame).icrs
     return sky.ra.deg, sky.dec.deg
+
+
+def _has_positions(request: Request, columns: Mapping[str, Native]) -> bool:
+    stated = request.survey.position
+    return stated.ra in columns and stated.dec in columns
 
 
 def _angle(request: Request, columns: Mapping[str, Native], reference: str, longitude: bool) -> np.ndarray:

@@ -122,8 +122,9 @@ class Photometry(Statement):
     ----------
     flux, mag : str, optional
         Template of the columns; one of the two.
-    error, ivar : str, optional
-        Template of the columns of standard errors (same unit) or inverse variances; none: no errors are known.
+    error, ivar, snr : str, optional
+        Template of the columns of standard errors (same unit), inverse variances, or ratios of flux to error; none: no
+        errors are known.
     flag : str, optional
         Template of boolean or integer columns; where not 0, the measurement is bad. Used where a file has it.
     unit : str, optional
@@ -144,6 +145,7 @@ class Photometry(Statement):
     mag: Template | None = None
     error: Template | None = None
     ivar: Template | None = None
+    snr: Template | None = None
     flag: Template | None = None
     unit: FluxUnit | None = None
     zero_point: float | None = None
@@ -157,6 +159,11 @@ class Photometry(Statement):
         """Template of the measured values."""
         return self.flux or self.mag or ""
 
+    @property
+    def uncertainty(self) -> str | None:
+        """Template of the errors, in whatever form."""
+        return self.error or self.ivar or self.snr
+
     @model_validator(mode="after")
     def _consistent(self) -> Photometry:
         if (self.flux is None) == (self.mag is None):
@@ -167,8 +174,10 @@ class Photometry(Statement):
             raise ValueError("unit and zero_point belong to flux columns; a magnitude has a system")
         if self.flux is not None and self.system is not None:
             raise ValueError("system belongs to magnitudes; a flux has a unit or a zero_point")
-        if self.error is not None and self.ivar is not None:
-            raise ValueError("needs error or ivar, not both")
+        if sum(x is not None for x in (self.error, self.ivar, self.snr)) > 1:
+            raise ValueError("needs one of error, ivar and snr")
+        if self.mag is not None and self.ivar is not None:
+            raise ValueError("ivar belongs to fluxes; a magnitude has an error or snr")
         if self.unit is not None and self.zero_point is not None:
             raise ValueError("needs unit or zero_point, not both")
         return self

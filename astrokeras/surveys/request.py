@@ -88,7 +88,7 @@ class Request:
         out = []
         for measure, kind in self.photometry.items():
             statement = self.survey.photometry[kind]
-            templates = (statement.value, statement.error or statement.ivar, statement.flag)
+            templates = (statement.value, statement.uncertainty, statement.flag)
             have = [b for b in self.bands if b in (statement.bands or self.survey.bands)]
             for band in have:
                 value, error, flag = (t and self.survey.expand(t, band) for t in templates)

@@ -100,7 +100,7 @@ class SurveyMap(BaseModel):
             if band not in self.bands:
                 raise located((*place, "bands"), f"no band {band!r}{did_you_mean(band, self.bands)}", band)
         bands = photometry.bands or tuple(self.bands)
-        for text in (photometry.value, photometry.error, photometry.ivar, photometry.flag):
+        for text in (photometry.value, photometry.uncertainty, photometry.flag):
             self._expands(text, bands, place)
         if photometry.system == "asinh":
             self._every_band("softening", bands, place, "asinh magnitudes")

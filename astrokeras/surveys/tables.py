@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from ..errors import SurveyError, did_you_mean
 from ..fields import Field
@@ -34,7 +35,7 @@ _CANONICAL = {
 
 
 def request(
-    survey: SurveyMap | str | None,
+    survey: SurveyMap | Mapping[str, Any] | str | None,
     photometry: str | Mapping[str, str] | None = None,
     bands: Iterable[str] | None = None,
     **options: Any,
@@ -43,8 +44,8 @@ def request(
 
     Parameters
     ----------
-    survey : SurveyMap, str or None
-        Map, its name or path; None: columns are canonical already.
+    survey : SurveyMap, mapping, str or None
+        Map, what a file of one would say, its name or path; None: columns are canonical already.
     photometry : str or mapping, optional
         Kind of the color photometry, or kinds by measure: ``{color: model, total: cmodel, psf: psf}``.
     bands : iterable of str, optional
@@ -74,7 +75,7 @@ def request(
     return made
 
 
-def stated_map(survey: SurveyMap | str | None, bands: tuple[str, ...] | None) -> SurveyMap:
+def stated_map(survey: SurveyMap | Mapping[str, Any] | str | None, bands: tuple[str, ...] | None) -> SurveyMap:
     """The map itself, of its name, or of canonical columns in some bands.
 
     Raises
@@ -82,11 +83,21 @@ def stated_map(survey: SurveyMap | str | None, bands: tuple[str, ...] | None) ->
     SurveyError
         If there is none of the name, or there are no bands.
     """
+    if isinstance(survey, Mapping):
+        return _validated(survey)
     if survey is not None:
         return load(survey) if isinstance(survey, str) else survey
     if not bands:
         raise SurveyError("without a survey map, `bands` must be named")
     return SurveyMap.model_validate(_CANONICAL | {"bands": bands})
+
+
+def _validated(survey: Mapping[str, Any]) -> SurveyMap:
+    try:
+        return SurveyMap.model_validate(survey)
+    except ValidationError as error:
+        problems = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        raise SurveyError("; ".join(f"survey.{key}: {message}" for key, message in problems)) from None
 
 
 def _known(name: str, allowed: Iterable[str], what: str) -> None:
@@ -134,7 +145,7 @@ def _can_deredden(made: Request) -> None:
 
 def canonical_table(
     table: Any,
-    survey: SurveyMap | str | None,
+    survey: SurveyMap | Mapping[str, Any] | str | None,
     photometry: str | Mapping[str, str] | None = None,
     bands: Iterable[str] | None = None,
     **options: Any,
@@ -164,8 +175,8 @@ def canonical_table(
     >>> mags = Table({"id": [1], "mag_r": [20.0], "err_r": [0.1]})
     >>> survey = {"object_id": "id", "bands": ["r"],
     ...           "photometry": {"total": {"mag": "mag_{band}", "error": "err_{band}", "system": "AB"}}}
-    >>> from astrokeras.surveys import SurveyMap, canonical_table
-    >>> print(canonical_table(mags, SurveyMap.model_validate(survey))["flux_r"][0])
+    >>> from astrokeras import canonical_table
+    >>> print(canonical_table(mags, survey)["flux_r"][0])
     36310.0 nJy
     """
     made = request(survey, photometry, bands, **options)

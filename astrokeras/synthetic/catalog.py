@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field as Parameter
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from ..errors import ChunkError, did_you_mean
+from ..errors import ExpressionError, did_you_mean
 from ..expression import Expression
 from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field, by_name, flux_field, select
 from ..stage import Partition, Source
@@ -125,6 +125,13 @@ class Synthetic(Source):
             raise ValueError(f"mag_limit {self.faintest} is too bright; {self.system} starts at {system.bright} mag")
         return self
 
+    @model_validator(mode="after")
+    def _known_columns(self) -> Self:
+        known = {field.name for field in self.fields()}
+        for name in sorted(Expression.parse(self.where).names - known) if self.where else ():
+            raise ExpressionError(f"unknown column {name!r}{did_you_mean(name, known)}")
+        return self
+
     @property
     def faintest(self) -> float:
         """Magnitude limit in the reference band."""
@@ -172,9 +179,6 @@ class Synthetic(Source):
         chosen = [field.name for field in select(columns, known.values(), self.name)]
         condition = Expression.parse(self.where) if self.where else None
         named = condition.names if condition else frozenset()
-        unknown = sorted(named - set(known))
-        if unknown:
-            raise ChunkError(f"{self.name}.where: no column {unknown[0]!r}{did_you_mean(unknown[0], known)}")
         start, stop = partition.payload["start"], partition.payload["stop"]
         made = generate(self, start, stop, {*chosen, *named})
         if condition:

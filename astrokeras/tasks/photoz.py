@@ -13,6 +13,7 @@ from pydantic import model_validator
 from ..errors import TrainingError
 from ..fields import FLAGS, Band, Field, flux_field
 from ..flags import Flag
+from ..models.bundle import inspected
 from ..models.card import Card, Grid, photometry_inputs, read_card
 from ..models.library import find
 from ..models.tensors import blank, decode, encode, match, written_fields
@@ -56,6 +57,29 @@ class PhotoZ(Trainable):
     -----
     A missing band (NaN) is masked in the network, which was trained with bands hidden at random; flags say which
     objects that concerns. An object without any usable band gets NaN and the flag NO_DATA.
+
+    Examples
+    --------
+    Train on a table, then apply; any astropy table with fluxes and their errors does, in any unit of flux density:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from astrokeras.synthetic.catalog import Synthetic
+    >>> source = Synthetic(rows=300, seed=1, classes={"galaxy": 1})
+    >>> (rows,) = source.partitions(300)
+    >>> galaxies = source.read(rows, [field.name for field in source.fields()])
+    >>> recipe = {"width": 8, "depth": 1, "members": 1, "epochs": 1, "n_grid": 32}
+    >>> with TemporaryDirectory() as directory:
+    ...     photoz = PhotoZ(bands=("g", "r", "i"), train=recipe).fit(galaxies, f"{directory}/model")
+    ...     table = photoz(galaxies)
+    >>> table.colnames[-6:]
+    ['flags', 'z_phot', 'z_mode', 'z_lo', 'z_hi', 'z_pdf']
+    >>> table["z_pdf"].shape
+    (300, 32)
+
+    A model that was saved needs its directory only:
+
+    >>> photoz = PhotoZ.from_pretrained("products/photoz-train/model", pdf=False)  # doctest: +SKIP
+    >>> photoz(table)["z_phot", "z_lo", "z_hi"]  # doctest: +SKIP
     """
 
     name: ClassVar[str] = "photoz"
@@ -143,7 +167,7 @@ class PhotoZ(Trainable):
     def accepts(self, available: tuple[Field, ...]) -> None:
         """See `Stage.accepts`."""
         if self.model is not None:
-            match(self.card(), available, self.override)
+            match(inspected(find(self.model)), available, self.override)
 
     def run(self, chunk: QTable) -> dict[str, Any]:
         """See `Stage.run`."""

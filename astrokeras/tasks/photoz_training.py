@@ -84,6 +84,10 @@ def train_and_save(
     grid = card.grid.nodes()
     if len(rows["train"]) < 2:
         raise TrainingError(f"train: {len(rows['train'])} usable training rows are too few")
+    seen = rows["train"].tensors["observed"].any(axis=0)
+    unseen = [band for band, has in zip(card.bands, seen, strict=True) if not has]
+    if unseen:
+        raise TrainingError(f"train: none of {len(rows['train'])} training rows has data in {', '.join(unseen)}")
     members, histories = fit_members(recipe, rows["train"], rows["validate"], grid, on_epoch)
     model = ensemble(members)
     if len(rows["calibrate"]):

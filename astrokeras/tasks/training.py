@@ -150,7 +150,8 @@ def usable_targets(target: np.ndarray, recipe: Recipe) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         good = np.isfinite(target) & (target >= low) & (target <= high)
     if not good.any():
-        raise TrainingError(f"train: none of {len(target)} rows has a usable {recipe.target!r}")
+        found = f"{np.count_nonzero(~np.isfinite(target))} are missing, the others outside {low:g} to {high:g}"
+        raise TrainingError(f"train: none of {len(target)} rows has a usable {recipe.target!r}; {found}")
     if np.ptp(target[good]) == 0:
         value = target[good][0]
         raise TrainingError(
