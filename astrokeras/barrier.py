@@ -74,6 +74,7 @@ def train(
     table = concatenate([load(link, _columns(stage, split, link), final=True) for link in links])
     part = _assigned(stage, table, split)
     table["split"] = part.part
+    table.meta.update(split=_said(split) or {}, where=links[0].source.where or "")
     key = digest(["train", identity(stage, digest_of), [link.digest for link in links], _said(split)])
     directory = store.model(key)
 

@@ -176,7 +176,7 @@ def append(table: Any, result: Mapping[str, Any], fields: Iterable[Field], stage
         if len(array) != len(table):
             raise ChunkError(f"{stage}: column {name!r} has {len(array)} rows for {len(table)} objects")
         if name == "flags" and "flags" in (out.columns if frame else out.colnames):
-            array = array | np.asarray(out["flags"]).astype(np.int32)
+            array = array | typed(np.asarray(out["flags"]), field, stage)
         out[name] = (list(array) if array.ndim > 1 else array) if frame else as_column(array, field)
     return out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import registry
+from .errors import ModelError
 from .spec import load
 
 if TYPE_CHECKING:
@@ -149,13 +151,10 @@ def _show_part(part: Any) -> None:
 def models(options: Namespace) -> int:
     """List, show or verify models."""
     from .models.card import read_card
-    from .models.library import find, listing
+    from .models.library import find
 
     if options.action == "list":
-        for path in listing():
-            card = read_card(path)
-            OUT.print(f"{card.name}@{card.version}  {card.task}  {card.description or '-'}  {path}", markup=False)
-        return 0
+        return _list_models()
     directory = find(options.model)
     if options.action == "show":
         OUT.print_json(read_card(directory).model_dump_json())
@@ -170,6 +169,23 @@ def models(options: Namespace) -> int:
         markup=False,
     )
     return 0 if report.ok else 1
+
+
+def _list_models() -> int:
+    """Print a line per model; one that cannot be read hides no other."""
+    from .models.card import read_card
+    from .models.library import listing
+
+    status = 0
+    for path in listing():
+        try:
+            card = read_card(path)
+        except ModelError as error:
+            print(f"astrokeras: {error}", file=sys.stderr)
+            status = 1
+            continue
+        OUT.print(f"{card.name}@{card.version}  {card.task}  {card.description or '-'}  {path}", markup=False)
+    return status
 
 
 def catalogs(options: Namespace) -> int:

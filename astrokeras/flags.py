@@ -16,8 +16,6 @@ class Flag(IntFlag):
     PHOTOMETRY_MISMATCH = 32
     NOT_SELECTED = 64
     OUT_OF_DOMAIN = 128
-    BAD_TARGET = 256
-    EDGE_STAMP = 512
 
 
 DESCRIPTIONS: dict[Flag, str] = {
@@ -29,8 +27,6 @@ DESCRIPTIONS: dict[Flag, str] = {
     Flag.PHOTOMETRY_MISMATCH: "filter or photometry differs from the model's and was overridden",
     Flag.NOT_SELECTED: "left out by the `where` of a stage; its columns are missing",
     Flag.OUT_OF_DOMAIN: "outside the domain in which the model was trained",
-    Flag.BAD_TARGET: "the training target is missing or outside the model's range",
-    Flag.EDGE_STAMP: "the stamp reaches beyond the image; pixels there are NaN",
 }
 
 

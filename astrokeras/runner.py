@@ -12,7 +12,7 @@ from typing import Any
 from . import barrier
 from .errors import AstrokerasError, RunError
 from .executors import Executor, Outcome, Serial
-from .fields import FLAGS, OBJECT_ID, Field, by_name
+from .fields import FLAGS, OBJECT_ID, by_name
 from .file_digests import FileDigests
 from .links import Link
 from .outputs import Delivery, deliver

@@ -188,7 +188,11 @@ def write_part(directory: Path, chunk: QTable, fields: Iterable[Field], facts: M
                 np.save(new / f"{field.name}.npy", array, allow_pickle=False)
             else:
                 scalars[field.name] = pa.array(np.ma.getdata(array), mask=_mask(array))
-        parquet.write_table(pa.table(scalars), new / "table.parquet", compression="zstd", compression_level=1)
+        # Numbers hardly repeat: a dictionary of them takes three times as long and makes the file larger.
+        texts = [name for name, array in scalars.items() if pa.types.is_string(array.type)]
+        parquet.write_table(
+            pa.table(scalars), new / "table.parquet", compression="zstd", compression_level=1, use_dictionary=texts
+        )
         if "object_id" in chunk.colnames:
             np.save(new / "ids.npy", np.sort(id_hashes(np.asarray(chunk["object_id"]))))
         made = {**facts, "rows": len(chunk), "fields": [f.model_dump(mode="json") for f in fields]}

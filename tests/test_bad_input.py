@@ -234,6 +234,10 @@ IN_THE_FILE = {
         HEAD + SYNTHETIC + COLORS + OUTPUT + "#" * 100_000_000,
         "p.yaml:1:1: the file has 100000163 bytes; a YAML file may have 1000000",
     ),
+    "a tag that would run code": (
+        HEAD + "vars: {a: !!python/object/apply:os.system [id]}\n" + SYNTHETIC + COLORS + OUTPUT,
+        "p.yaml:3:",
+    ),
     "unset environment variable": (
         HEAD + SYNTHETIC + COLORS + OUTPUT.replace("out.vot", "'${ASTROKERAS_UNSET}/out.vot'"),
         "p.yaml:8:21: environment variable 'ASTROKERAS_UNSET' is not set",
@@ -429,6 +433,19 @@ IN_THE_TRAINING = {
         "none of 40 training rows has data in g",
     ),
     "no rows": (catalog(0, z_spec=np.zeros(0)), "", "none of 0 rows has a usable 'z_spec'"),
+    "target missing in the training part only": (
+        catalog(
+            z_spec=np.where(np.arange(ROWS) < 20, np.nan, np.linspace(0.1, 1, ROWS)),
+            split=["train"] * 20 + ["validate"] * 20,
+        ),
+        "split: {by: split}\n",
+        "no row of the training part has a usable 'z_spec'",
+    ),
+    "a part of the split that is none": (
+        catalog(z_spec=np.linspace(0.1, 1, ROWS), split=["train", "tset"] * 20),
+        "split: {by: split}\n",
+        "split: 'tset' is no part (allowed: train, validate, calibrate, test)",
+    ),
     "all rows set aside": (
         catalog(z_spec=np.linspace(0.1, 1, ROWS), split=["test"] * ROWS),
         "split: {by: split}\n",
@@ -458,6 +475,21 @@ def test_duplicate_identifiers_are_flagged_counted_and_kept(here, capsys):
     assert "out.vot: 40 rows, 5 DUPLICATE_ID" in said
     flags = np.asarray(Table.read("out.vot")["flags"])
     assert list(np.flatnonzero(flags == Flag.DUPLICATE_ID)) == [0, 1, ROWS - 3, ROWS - 2, ROWS - 1]
+
+
+def test_duplicate_identifiers_with_a_group_are_trained_on(here, capsys):
+    ids = np.arange(200) // 2
+    catalog(200, object_id=ids, z_spec=np.linspace(0.1, 1, 200)).write("c.fits")
+    split = "split: {group: object_id, test: 0.3, validate: 0.1}\n"
+    outputs = OUTPUT.replace("}", ", columns: [ids, z_phot, split, flags]}")
+    Path("p.yaml").write_text(HEAD + CATALOG + split + TRAIN + outputs)
+    assert main(["run", "p.yaml"]) == 0
+    assert "100 repeated" in capsys.readouterr().err
+    made = Table.read("out.vot")
+    assert np.all(np.asarray(made["flags"]) & Flag.DUPLICATE_ID)
+    parts = np.asarray(made["split"]).astype(str).reshape(-1, 2)
+    assert np.all(parts[:, 0] == parts[:, 1])
+    assert set(parts[:, 0]) == {"train", "validate", "test"}
 
 
 def magnitudes():
@@ -615,6 +647,23 @@ def test_a_model_that_is_damaged_foreign_or_malicious(fail, small_model, case, c
     assert text.startswith("p.yaml:6:5: photoz: ")
     assert all(part in text for part in said), text
     assert not Path("owned").exists() and not Path("../owned").exists()
+
+
+@pytest.mark.parametrize(
+    "case", ["a bit flipped", "a Lambda layer", "weights of another model", "a card that is no JSON"]
+)
+def test_a_bad_model_is_not_verified_and_hides_no_other(here, small_model, monkeypatch, capsys, case):
+    damage, *said = MODELS[case]
+    for name in ("bad", "good"):
+        shutil.copytree(small_model, Path("shelf", name, "1.0.0"))
+    damage(Path("shelf/bad/1.0.0"))
+    monkeypatch.setenv("ASTROKERAS_MODELS", "shelf")
+    assert main(["models", "verify", "bad"]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("astrokeras: shelf/bad/1.0.0")
+    assert all(part.removeprefix("m/") in text for part in said)
+    assert main(["models", "list"]) == (1 if "card" in case else 0)
+    assert "shelf/good/1.0.0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_units_are_converted_and_bytes_made_native():
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ([1.0, 2.0], "no unit; astrokeras needs one that converts to 'nJy'"),
+        ([1.0, 2.0], "has no unit; it needs one that converts to 'nJy'"),
         ([1.0, 2.0] * u.mag, "does not convert to 'nJy'"),
         ([[1.0], [2.0]] * u.nJy, r"cells of shape \(1,\), needs \(\)"),
     ],

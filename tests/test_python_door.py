@@ -180,6 +180,14 @@ def test_a_band_that_is_not_there(photoz, table, expected, small_model, tmp_path
         PhotoZ.from_pretrained(strict)(table)
 
 
+def test_flags_of_the_table_are_kept_and_text_is_none(photoz, table, expected):
+    table["flags"] = np.full(len(table), Flag.BAD_POSITION, np.int64)
+    np.testing.assert_array_equal(photoz(table)["flags"], np.asarray(expected["flags"]) | Flag.BAD_POSITION)
+    table["flags"] = ["good"] * len(table)
+    with pytest.raises(ChunkError, match=r"photoz: column 'flags' has type <U4, needs int32"):
+        photoz(table)
+
+
 def test_no_rows(photoz, table):
     found = photoz(table[:0])
     assert len(found) == 0
@@ -322,6 +330,9 @@ def test_fit_needs_its_columns(tmp_path):
     table = synthetic(30)
     with pytest.raises(ChunkError, match="photoz reads 'z_true', which the table does not have"):
         PhotoZ(bands=("g", "r"), train={**RECIPE, "target": "z_true"}).fit(table, tmp_path / "m")
+    table["split"] = ["test"] * 30
+    with pytest.raises(TrainingError, match="no row of the training part has a usable 'z_spec'"):
+        PhotoZ(bands=("g", "r"), train=RECIPE).fit(table, tmp_path / "m")
     del table["flux_g"]
     with pytest.raises(ChunkError, match="photoz reads 'flux_g'"):
         PhotoZ(bands=("g", "r"), train=RECIPE).fit(table, tmp_path / "m")

@@ -16,17 +16,17 @@ def flatten(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     A mapping gives one pair per item (``models.photoz``), a list of mappings one per item, named by its ``stage``,
     ``id`` or ``name`` (``stages.photoz``); deeper values are JSON. None is left out.
     """
-    pairs: list[tuple[str, str]] = []
-    for key, value in provenance.items():
-        if isinstance(value, Mapping):
-            pairs += [(f"{key}.{name}", _text(item)) for name, item in value.items() if item is not None]
-        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
-            pairs += [(f"{key}.{_label(item, i)}", _text(item)) for i, item in enumerate(value)]
-        elif isinstance(value, list | tuple):
-            pairs.append((key, ", ".join(_text(item) for item in value)))
-        elif value is not None:
-            pairs.append((key, _text(value)))
-    return pairs
+    return [pair for key, value in provenance.items() if value is not None for pair in _pairs(key, value)]
+
+
+def _pairs(key: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        return [(f"{key}.{name}", _text(item)) for name, item in value.items() if item is not None]
+    if not isinstance(value, list | tuple):
+        return [(key, _text(value))]
+    if any(isinstance(item, Mapping) for item in value):
+        return [(f"{key}.{_label(item, i)}", _text(item)) for i, item in enumerate(value)]
+    return [(key, ", ".join(_text(item) for item in value))]
 
 
 def _label(item: Any, index: int) -> str:

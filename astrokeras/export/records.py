@@ -239,10 +239,8 @@ def stream_records(pieces: Iterable[tuple[Path, Layout, int]], layout: Layout) -
         with open(path, "rb") as piece:
             while size := piece.readinto(buffer):
                 part = memoryview(buffer)[:size]
-                if dtype == layout.dtype:
-                    yield part
-                else:
-                    yield _widen(np.frombuffer(part, dtype), own, layout).view(np.uint8).data
+                same = dtype == layout.dtype
+                yield part if same else _widen(np.frombuffer(part, dtype), own, layout).view(np.uint8).data
 
 
 def _widen(block: np.ndarray, own: Layout, layout: Layout) -> np.ndarray:

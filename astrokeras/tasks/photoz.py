@@ -224,5 +224,10 @@ class PhotoZ(Trainable):
         rows = {
             name: Examples(tensors, target).take(known & (part == name)) for name in ("train", "validate", "calibrate")
         }
-        train_and_save(self.train, card, rows, Path(directory), on_epoch)
+        facts = {
+            "split": table.meta.get("split", {}),
+            "where": table.meta.get("where", ""),
+            "unusable_target": int(np.count_nonzero(~good)),
+        }
+        train_and_save(self.train, card, rows, Path(directory), facts, on_epoch)
         return self.with_model(directory)

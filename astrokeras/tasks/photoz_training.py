@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +74,12 @@ def train_and_save(
     card: Card,
     rows: dict[str, Examples],
     directory: Path,
+    facts: Mapping[str, Any],
     on_epoch: Callable[[str], None] | None,
 ) -> None:
-    """Train, calibrate on rows set aside for that, measure on the validation rows, save."""
+    """Train, calibrate on rows set aside for that, measure on the validation rows, save; ``facts`` go into the card."""
     from ..models.bundle import save
+    from ..models.predict import set_threads
     from ..networks.dense import ensemble, fit_temperature
     from ..store import write_json
 
@@ -97,9 +99,12 @@ def train_and_save(
     training = Training(
         data=rows["train"].digest(),
         count=sum(map(len, rows.values())),
-        counts={name: len(part) for name, part in rows.items()},
+        counts={name: len(part) for name, part in rows.items()} | {"unusable_target": facts["unusable_target"]},
+        split=facts["split"],
+        where=facts["where"],
         seed=recipe.seed,
-        threads=recipe.threads,
+        # 0: the backend had started already, with a number of its own.
+        threads=recipe.threads if set_threads(recipe.threads) else 0,
         versions=versions(),
         recipe=recipe.model_dump(mode="json"),
     )

@@ -130,6 +130,8 @@ class Examples:
 
 def redshift_range(recipe: Recipe, target: np.ndarray) -> tuple[float, float]:
     """Ends of the redshift grid: as the recipe says, else 0 and 2 % beyond the largest redshift, rounded up to .05."""
+    if not len(target):
+        raise TrainingError(f"train: no row of the training part has a usable {recipe.target!r}")
     z_min = 0.0 if recipe.z_min is None else recipe.z_min
     z_max = float(np.ceil(target.max() * 1.02 / 0.05) * 0.05) if recipe.z_max is None else recipe.z_max
     if not z_max > z_min:
