@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
 
     for name, text in (
-        ("check", "find all mistakes of a pipeline file; opens nothing but the file and model cards"),
+        ("check", "find all mistakes of a pipeline file; opens nothing but the file and its models"),
         ("plan", "show what a run would do: partitions, columns, sizes, what is done"),
         ("run", "run a pipeline; what was done before is not done again"),
         ("status", "show what of a pipeline is done, and its last run"),

@@ -102,17 +102,20 @@ def status(options: Namespace) -> int:
 
     pipeline = load(options.pipeline, options.sets)
     store = Store(Path(options.work) / pipeline.name)
-    runs = sorted((store.root / "runs").glob("*.json"))
+    records = [receipt(path.parent, path.name) for path in sorted((store.root / "runs").glob("*.json"))]
+    runs = [record for record in records if record]
     if not runs:
         OUT.print(f"{pipeline.name}: never run in {options.work}", markup=False)
         return 0
-    last = json.loads(runs[-1].read_text())
+    last = runs[-1]
     state = last.get("error") or ("failed in part" if last["failures"] else "finished")
     OUT.print(f"{pipeline.name}: last run {last['started']}, {last['seconds']} s: {state}", markup=False)
     for segment in last["segments"]:
         OUT.print(f"  {segment['stages']}: {segment['partitions']} partitions, {segment['rows']} rows", markup=False)
     for path in sorted((store.root / "products").glob("*.json")):
         made = receipt(path.parent, path.name)
+        if made is None:
+            continue
         there = "" if Path(made["path"]).exists() else " (gone)"
         OUT.print(f"  {made['path']}: {made['rows']} rows{there}", markup=False)
     _done(store)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 from .errors import StoreError
-from .store import digest, write_json
+from .store import digest, receipt, write_json
 
 
 class FileDigests:
@@ -15,7 +14,7 @@ class FileDigests:
 
     def __init__(self, path: Path):
         self.path = path
-        self.known: dict[str, list] = json.loads(path.read_text()) if path.exists() else {}
+        self.known: dict[str, list] = receipt(path.parent, path.name) or {}
 
     def __call__(self, path: str) -> str:
         """Digest of a file, or of all files below a directory.

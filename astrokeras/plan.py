@@ -1,6 +1,6 @@
 """The plan: walks the fields from the source to the outputs, and cuts the chain of stages into segments.
 
-`check_pipeline` opens nothing but model cards; `make_plan` looks at the data files as well (how many rows).
+`check_pipeline` opens nothing but models; `make_plan` looks at the data files as well (how many rows).
 """
 
 from __future__ import annotations

@@ -133,10 +133,10 @@ def _alive(name: str) -> bool:
 
 
 def receipt(directory: Path, name: str = RECEIPT) -> dict[str, Any] | None:
-    """Receipt of a finished directory, or None."""
+    """Receipt of a finished directory, or None; one that a crash of the machine left damaged is none."""
     try:
-        return json.loads((directory / name).read_text())
-    except (FileNotFoundError, NotADirectoryError):
+        return json.loads((directory / name).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 
@@ -210,7 +210,7 @@ def read_part(directory: Path, columns: Iterable[str]) -> QTable:
     Raises
     ------
     StoreError
-        If the part or a column is not there.
+        If the part or a column is not there, or damaged.
     """
     from pyarrow import parquet
 
@@ -222,12 +222,14 @@ def read_part(directory: Path, columns: Iterable[str]) -> QTable:
     if lacking:
         raise StoreError(f"{directory}: the part has no columns {lacking}")
     scalars = [c for c in columns if not fields[c].shape]
-    table = parquet.read_table(directory / "table.parquet", columns=scalars, memory_map=True)
     out = QTable()
-    for name in columns:
-        field = fields[name]
-        array = np.load(directory / f"{name}.npy") if field.shape else _from_arrow(table[name])
-        out[name] = as_column(array, field)
+    try:
+        table = parquet.read_table(directory / "table.parquet", columns=scalars, memory_map=True)
+        for name in columns:
+            array = np.load(directory / f"{name}.npy") if fields[name].shape else _from_arrow(table[name])
+            out[name] = as_column(array, fields[name])
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{directory}: the stored part is damaged ({error}); remove it and run again") from error
     return out
 
 

@@ -8,6 +8,7 @@ thread.
 import argparse
 import tempfile
 import time
+from typing import get_args
 
 from threadpoolctl import threadpool_limits
 
@@ -15,6 +16,7 @@ from astrokeras.models.predict import predictor, set_threads
 from astrokeras.models.tensors import decode, encode
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.tasks.photoz import PhotoZ
+from astrokeras.tasks.training import Recipe
 
 BANDS = ("u", "g", "r", "i", "z")
 POINTS = ("z_phot", "z_mode", "z_lo", "z_hi")
@@ -37,7 +39,7 @@ def trained(directory, **recipe):
 class Density:
     """asv: objects per CPU-second with the PDF kept and without, and the share that is not the network."""
 
-    params = (["binned", "mixture"],)
+    params = (list(get_args(Recipe.model_fields["network"].annotation)),)
     param_names = ("network",)
     timeout = 600
     rows = 65_536

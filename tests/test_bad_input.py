@@ -754,6 +754,42 @@ def test_an_unwritable_work_directory(fail):
     assert said.startswith("astrokeras: w/t: cannot use the work directory (")
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(fail):
+    Path("d").mkdir(mode=0o555)
+    said = fail(HEAD + SYNTHETIC + COLORS + OUTPUT.replace("out.vot", "d/a/out.vot"), 2)
+    assert "p.yaml:8:21: d/a/out.vot: cannot be written: no permission to write in " in said
+
+
+def test_a_damaged_work_directory(here, monkeypatch, capsys):
+    """What a crash of the machine leaves: files without their content."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    Path("p.yaml").write_text(HEAD + SYNTHETIC + COLORS + OUTPUT)
+
+    def again(pattern, command="run"):
+        found = [path for path in Path(".astrokeras").rglob(pattern) if path.is_file()]
+        assert found or command == "status"
+        for path in found:
+            path.write_bytes(b"")
+        status = main([command, "p.yaml"])
+        return status, capsys.readouterr()
+
+    assert main(["run", "p.yaml"]) == 0
+    product = Path("out.vot").read_bytes()
+    for pattern in ("files.json", "receipt.json", "products/*.json"):
+        Path("out.vot").unlink()
+        assert again(pattern)[0] == 0
+        assert Path("out.vot").read_bytes() == product
+    status, said = again("runs/*.json", "status")
+    assert status == 0 and "never run" in said.out
+    assert again("products/*.json", "status")[0] == 0
+    Path("out.vot").unlink()
+    status, said = again("table.parquet")
+    assert status == 1 and "Traceback" not in said.err
+    assert re.search(r"astrokeras: p.yaml:8:5: votable .*parts/\w+: the stored part is damaged .*remove it", said.err)
+    assert not Path("out.vot").exists()
+
+
 @pytest.fixture
 def small_disk(here):
     """A file system of 64 kB; its size can be changed."""

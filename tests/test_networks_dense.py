@@ -132,7 +132,18 @@ def test_fit_temperature_undoes_a_known_one():
     centers = rng.uniform(0.3, 0.7, 20000)
     z = rng.normal(centers, 0.05)
     wide = norm.pdf(GRID, centers[:, None], 0.05 / np.sqrt(0.6))
-    assert fit_temperature(wide, GRID, z) == pytest.approx(0.6, rel=0.03)
+    assert fit_temperature(wide, GRID, z) == pytest.approx(0.6, rel=0.05)
+    assert fit_temperature(wide, GRID, z, outlier_fraction=0.0) == pytest.approx(0.6, rel=0.02)
+
+
+def test_fit_temperature_is_not_ruled_by_outliers():
+    rng = np.random.default_rng(4)
+    centers = rng.uniform(0.3, 0.7, 20000)
+    z = rng.normal(centers, 0.05)
+    z[:400] = rng.uniform(0, 1, 400)
+    pdf = norm.pdf(GRID, centers[:, None], 0.05)
+    assert fit_temperature(pdf, GRID, z) == pytest.approx(1, abs=0.05)
+    assert fit_temperature(pdf, GRID, z, outlier_fraction=0.0) > 1.15
 
 
 @pytest.mark.parametrize(
