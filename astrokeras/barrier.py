@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +14,15 @@ from astropy.table import QTable
 
 from .chunk import concatenate
 from .errors import StoreError, TrainingError
+from .identifiers import duplicates, id_hashes
 from .links import Link, load
-from .models.card import read_card
+from .plan import needed
 from .provenance import identity
 from .spec import Split
 from .split import Split as Assigned
 from .split import assign, row_keys
 from .stage import Trainable
-from .store import Store, digest, duplicates, id_hashes, made_once, receipt
+from .store import Store, beside, digest, made_once, receipt, sweep
 
 
 def find_repeated(store: Store, links: Sequence[Link]) -> tuple[Path, int]:
@@ -29,7 +30,7 @@ def find_repeated(store: Store, links: Sequence[Link]) -> tuple[Path, int]:
     directory = store.ids(digest(["ids", [link.digest for link in links]]))
 
     def make(new: Path) -> dict[str, Any]:
-        repeated = duplicates(link.parts[-1] for link in links)
+        repeated = duplicates(link.parts[-1] / "ids.npy" for link in links)
         np.save(new / "repeated.npy", repeated)
         return {"repeated": len(repeated)}
 
@@ -63,8 +64,9 @@ def train(
     split: Split | None,
     digest_of: Callable[[str], str],
     on_epoch: Callable[[str], None],
+    again: bool = False,
 ) -> Fitted:
-    """Split the rows by object and fit the stage on them, unless that was done before.
+    """Split the rows by object and fit the stage on them, unless that was done before and is not to be done ``again``.
 
     Raises
     ------
@@ -72,11 +74,13 @@ def train(
         If the rows cannot give a model, or object ids repeat and no group says which rows are one object.
     """
     table = concatenate([load(link, _columns(stage, split, link), final=True) for link in links])
-    part = _assigned(stage, table, split)
+    part = _assigned(stage, table, split, "split" if links[0].split else None)
     table["split"] = part.part
     table.meta.update(split=_said(split) or {}, where=links[0].source.where or "")
     key = digest(["train", identity(stage, digest_of), [link.digest for link in links], _said(split)])
     directory = store.model(key)
+    if again:
+        shutil.rmtree(directory, ignore_errors=True)
 
     def make(new: Path) -> dict[str, Any]:
         stage.fit(table, new / "model", on_epoch)
@@ -98,12 +102,15 @@ def _said(split: Split | None) -> Any:
 
 def _columns(stage: Trainable, split: Split | None, link: Link) -> list[str]:
     keys = [name for name in (split.group, split.by) if name] if split else []
-    own = ["split"] if "split" in {f.name for f in link.source.fields()} else []
-    return ["object_id", "flags", *(f.name for f in stage.training_fields()), *keys, *own]
+    own = ["split"] if "split" in link.columns() else []
+    return ["object_id", "flags", *(f.name for f in needed(stage)), *keys, *own]
 
 
-def _assigned(stage: Trainable, table: QTable, split: Split | None) -> Assigned:
-    """Split by object: equal photometry is one object, and what the group column says."""
+def _assigned(stage: Trainable, table: QTable, split: Split | None, divided: str | None) -> Assigned:
+    """Split by object: equal photometry is one object, and what the group column says.
+
+    An earlier training has ``divided`` the rows already, in that column: an object tested there is tested here.
+    """
     split = split or Split()
     ids = id_hashes(np.asarray(table["object_id"]))
     repeats = len(ids) - len(np.unique(ids))
@@ -116,14 +123,13 @@ def _assigned(stage: Trainable, table: QTable, split: Split | None) -> Assigned:
     # Unique ids join nothing; they name the object for the draw.
     names = {} if repeats else {"object_id": row_keys([ids.view(np.int64)])}
     inputs = [np.asarray(table[f.name]) for f in stage.reads() if f.name in table.colnames]
-    said = split.by or "split"
+    said = divided or split.by or "split"
     fixed = np.asarray(table[said]) if said in table.colnames else None
     return assign({**names, **group, "photometry": row_keys(inputs)}, split.fractions, split.seed, fixed)
 
 
 def _spread(store: Store, key: str, part: Assigned, links: Sequence[Link]) -> tuple[Link, ...]:
     """Store the split beside the partitions, and let the links know."""
-
     directory = store.split(key)
 
     def make(new: Path) -> dict[str, Any]:
@@ -151,17 +157,26 @@ def publish(model: Path, save: Path) -> None:
     """
     if save.exists() and not (save / "card.json").exists():
         raise StoreError(f"{save}: exists and is no model; it is not replaced")
-    if save.exists() and read_card(save) == read_card(model):
+    if save.exists() and _equal(save, model):
         return
     try:
         save.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{save.name}-", dir=save.parent) as beside:
-            new = shutil.copytree(model, Path(beside) / "new")
+        sweep(save.parent)
+        with beside(save) as folder:
+            new = shutil.copytree(model, folder / "new")
             if save.exists():
-                save.rename(Path(beside) / "old")
+                save.rename(folder / "old")
             new.rename(save)
     except shutil.Error as error:
         # One entry per file; the first reason is the reason of all.
         raise StoreError(f"{save}: cannot save the model ({error.args[0][0][2]})") from None
     except OSError as error:
         raise StoreError(f"{save}: cannot save the model ({error.strerror or error})") from None
+
+
+def _equal(a: Path, b: Path) -> bool:
+    """Whether two directories hold the same files with the same bytes."""
+    names = {path.name for path in a.iterdir()}
+    return names == {path.name for path in b.iterdir()} and all(
+        filecmp.cmp(a / name, b / name, shallow=False) for name in names
+    )

@@ -39,7 +39,7 @@ def canonical(table: Any) -> QTable:
     for name in [n for n in taken.colnames if isinstance(taken[n], SkyCoord)]:
         sky = taken[name].icrs
         for axis in ("ra", "dec"):
-            if axis not in taken.colnames:
+            if axis not in taken.colnames or axis == name:
                 taken[axis] = getattr(sky, axis).to(u.deg)
     return taken
 
@@ -113,7 +113,7 @@ def typed(array: np.ndarray, field: Field, stage: str) -> np.ndarray:
     Raises
     ------
     ChunkError
-        If the type cannot hold the values, or the shape differs.
+        If the type cannot hold the values, or the shape differs. A float beyond float32 becomes infinite.
     """
     where = f"{stage}: column {field.name!r}"
     cell = array.shape[1:]
@@ -121,16 +121,40 @@ def typed(array: np.ndarray, field: Field, stage: str) -> np.ndarray:
         raise ChunkError(f"{where} has cells of shape {cell}, needs {field.shape}")
     if field.kind in ("str", "id"):
         if array.dtype.kind in "iu" and field.kind == "id":
-            return array.astype(np.int64)
+            return _narrowed(array, np.dtype(np.int64), where)
         if array.dtype.kind in "SUOT":
-            return array.astype(str)
+            return _texts(array, where)
         raise ChunkError(
             f"{where} has type {array.dtype}, needs {'text or integers' if field.kind == 'id' else 'text'}"
         )
     target = np.dtype(DTYPES[field.kind])
     if array.dtype.kind not in "fiub" or (target.kind != "f" and array.dtype.kind == "f"):
         raise ChunkError(f"{where} has type {array.dtype}, needs {target}")
+    if target.kind == "i" and array.dtype.kind in "iu":
+        return _narrowed(array, target, where)
+    with np.errstate(over="ignore"):
+        return array.astype(target, copy=False)
+
+
+def _narrowed(array: np.ndarray, target: np.dtype, where: str) -> np.ndarray:
+    """Integers of another width; numpy would wrap those that do not fit."""
+    if not np.can_cast(array.dtype, target) and array.size:
+        low, high = np.iinfo(target).min, np.iinfo(target).max
+        for value in (array.min(), array.max()):
+            if not np.ma.is_masked(value) and not low <= int(value) <= high:
+                raise ChunkError(f"{where} holds {value}; {target} goes from {low} to {high}")
     return array.astype(target, copy=False)
+
+
+def _texts(array: np.ndarray, where: str) -> np.ndarray:
+    """Texts; a masked one, None and NaN are the empty text."""
+    array = array.filled("") if np.ma.isMA(array) else array
+    if array.dtype.kind == "O":
+        array = np.where([v is None or v != v for v in array.ravel()], "", array.ravel()).reshape(array.shape)
+    try:
+        return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
+    except UnicodeDecodeError as error:
+        raise ChunkError(f"{where} holds bytes that are no UTF-8 text: {error.object!r}") from None
 
 
 def as_column(array: np.ndarray, field: Field) -> Any:
@@ -156,28 +180,42 @@ def facts_of(column: Any) -> dict[str, str]:
     return {fact: meta[fact] for fact in FACTS if fact in meta}
 
 
+def delivered(result: Mapping[str, Any], fields: Iterable[Field], stage: str, n: int) -> dict[str, np.ndarray]:
+    """Results of a stage as arrays of the declared types; a Quantity is converted, a plain array has the declared unit.
+
+    Raises
+    ------
+    ChunkError
+        If the stage delivered other columns, lengths, units, shapes or types than it declared.
+    """
+    declared = by_name(fields)
+    if set(result) != set(declared):
+        raise ChunkError(f"{stage} declared {sorted(declared)} and delivered {sorted(result)}")
+    out = {}
+    for name, field in declared.items():
+        unit = "" if getattr(result[name], "unit", None) is None else field.unit
+        array = typed(values(result[name], unit, f"{stage}: column {name!r}"), field, stage)
+        if len(array) != n:
+            raise ChunkError(f"{stage}: column {name!r} has {len(array)} rows for {n} objects")
+        out[name] = array
+    return out
+
+
 def append(table: Any, result: Mapping[str, Any], fields: Iterable[Field], stage: str) -> Any:
     """Return a copy of ``table`` (same class, data shared) with the columns of a stage appended.
 
     Raises
     ------
     ChunkError
-        If the stage delivered other columns, lengths, shapes or types than it declared.
+        As `delivered`.
     """
     declared = by_name(fields)
-    if set(result) != set(declared):
-        raise ChunkError(f"{stage} declared {sorted(declared)} and delivered {sorted(result)}")
     frame = not isinstance(table, Table)
     out = table.copy() if frame else table.copy(copy_data=False)
-    for name, field in declared.items():
-        array = typed(
-            np.ma.asanyarray(result[name]) if np.ma.isMA(result[name]) else np.asarray(result[name]), field, stage
-        )
-        if len(array) != len(table):
-            raise ChunkError(f"{stage}: column {name!r} has {len(array)} rows for {len(table)} objects")
+    for name, array in delivered(result, declared.values(), stage, len(table)).items():
         if name == "flags" and "flags" in (out.columns if frame else out.colnames):
-            array = array | typed(np.asarray(out["flags"]), field, stage)
-        out[name] = (list(array) if array.ndim > 1 else array) if frame else as_column(array, field)
+            array = array | typed(np.asarray(out["flags"]), declared[name], stage)
+        out[name] = (list(array) if array.ndim > 1 else array) if frame else as_column(array, declared[name])
     return out
 
 
@@ -192,29 +230,36 @@ def _bare(column: Any) -> np.ndarray:
     return values(column, "" if unit is None else unit.to_string(), "where")
 
 
-def scatter(part: Mapping[str, Any], chosen: np.ndarray, fields: Iterable[Field], flag: Flag) -> dict[str, Any]:
+def scatter(
+    part: Mapping[str, np.ndarray], chosen: np.ndarray, fields: Iterable[Field], flag: Flag
+) -> dict[str, np.ndarray]:
     """Spread results of the chosen rows over all rows; the others are missing and, if flags are written, flagged."""
-    out: dict[str, Any] = {}
+    out: dict[str, np.ndarray] = {}
     for name, field in by_name(fields).items():
-        got = part[name] if np.ma.isMA(part[name]) else np.asarray(part[name])
-        full = missing(field, len(chosen), got.dtype)
-        full[chosen] = got
+        full = missing(field, len(chosen), part[name].dtype)
+        full[chosen] = part[name]
         if name == "flags":
             full = np.where(chosen, np.asarray(full), np.int32(flag))
         out[name] = full
     return out
 
 
-def missing(field: Field, n: int, dtype: np.dtype | None = None) -> np.ndarray:
-    """``n`` missing values: NaN, the empty text, or a masked integer; flags are 0."""
+def missing(field: Field, n: int, dtype: np.dtype) -> np.ndarray:
+    """``n`` missing values: NaN, the empty text, or a masked integer; flags are 0.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the values that are there: width of a text, and what an identifier is.
+    """
     shape = (n, *field.shape)
     if field.kind in ("f4", "f8"):
         return np.full(shape, np.nan, DTYPES[field.kind])
-    if field.kind in ("str", "id"):
-        return np.full(shape, "", dtype if dtype is not None and dtype.kind == "U" else "U1")
+    if dtype.kind == "U":
+        return np.full(shape, "", dtype)
     if field.name == "flags":
         return np.zeros(shape, np.int32)
-    return np.ma.masked_all(shape, DTYPES[field.kind])
+    return np.ma.masked_all(shape, DTYPES.get(field.kind, np.int64))
 
 
 def concatenate(chunks: list[QTable]) -> QTable:

@@ -7,8 +7,10 @@ import json
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .store import Store
 
-OUT = Console(soft_wrap=True, highlight=False)
+# Types and paths hold square brackets, which are no markup.
+OUT = Console(soft_wrap=True, highlight=False, markup=False)
 
 
 def check(options: Namespace) -> int:
@@ -29,7 +32,7 @@ def check(options: Namespace) -> int:
 
     pipeline = load(options.pipeline, options.sets)
     fields = check_pipeline(pipeline)
-    OUT.print(f"{options.pipeline}: fine ({len(pipeline.stages)} stages, {len(fields)} columns)", markup=False)
+    OUT.print(f"{options.pipeline}: fine ({len(pipeline.stages)} stages, {len(fields)} columns)")
     return 0
 
 
@@ -60,12 +63,12 @@ def plan(options: Namespace) -> int:
     for number, segment in enumerate(made.segments):
         names = " → ".join(pipeline.stage_ids()[i] for i in segment.stages) or "read"
         then = "" if segment.trains is None else f", then train {pipeline.stage_ids()[segment.trains]}"
-        OUT.print(f"segment {number + 1}: {names}{then}", markup=False)
+        OUT.print(f"segment {number + 1}: {names}{then}")
     width = sum(f.nbytes for f in made.fields)
-    OUT.print(f"columns: {', '.join(f.name for f in made.fields)} ({width} bytes per row)", markup=False)
+    OUT.print(f"columns: {', '.join(f.name for f in made.fields)} ({width} bytes per row)")
     for output in pipeline.outputs:
         columns = ", ".join(f.name for f in output.reads(made.fields))
-        OUT.print(f"output {output.name} → {output.path}: {columns}", markup=False)
+        OUT.print(f"output {output.name} → {output.path}: {columns}")
     _done(store)
     return 0
 
@@ -74,7 +77,7 @@ def _done(store: Store) -> None:
     from .store import receipt
 
     parts = [p for p in (store.root / "parts").glob("[!.]*") if receipt(p)]
-    OUT.print(f"stored: {len(parts)} finished part(s) in {store.root}", markup=False)
+    OUT.print(f"stored: {len(parts)} finished part(s) in {store.root}")
 
 
 def run(options: Namespace) -> int:
@@ -105,21 +108,27 @@ def status(options: Namespace) -> int:
     records = [receipt(path.parent, path.name) for path in sorted((store.root / "runs").glob("*.json"))]
     runs = [record for record in records if record]
     if not runs:
-        OUT.print(f"{pipeline.name}: never run in {options.work}", markup=False)
+        OUT.print(f"{pipeline.name}: never run in {options.work}")
         return 0
     last = runs[-1]
     state = last.get("error") or ("failed in part" if last["failures"] else "finished")
-    OUT.print(f"{pipeline.name}: last run {last['started']}, {last['seconds']} s: {state}", markup=False)
+    OUT.print(f"{pipeline.name}: last run {last['started']}, {last['seconds']} s: {state}")
     for segment in last["segments"]:
-        OUT.print(f"  {segment['stages']}: {segment['partitions']} partitions, {segment['rows']} rows", markup=False)
-    for path in sorted((store.root / "products").glob("*.json")):
-        made = receipt(path.parent, path.name)
-        if made is None:
-            continue
+        OUT.print(f"  {segment['stages']}: {segment['partitions']} partitions, {segment['rows']} rows")
+    for made in _products(store):
         there = "" if Path(made["path"]).exists() else " (gone)"
-        OUT.print(f"  {made['path']}: {made['rows']} rows{there}", markup=False)
+        OUT.print(f"  {made['path']}: {made['rows']} rows{there}")
     _done(store)
     return 0
+
+
+def _products(store: Store) -> list[dict[str, Any]]:
+    """Receipts of the products, the newest of each path."""
+    from .store import receipt
+
+    paths = sorted((store.root / "products").glob("*.json"), key=lambda p: p.stat().st_mtime_ns)
+    made = [receipt(path.parent, path.name) for path in paths]
+    return list({m["path"]: m for m in made if m}.values())
 
 
 def stages(options: Namespace) -> int:
@@ -138,17 +147,53 @@ def stages(options: Namespace) -> int:
 
 
 def _summary(part: type) -> str:
-    return (inspect.getdoc(part) or "").split("\n", 1)[0]
+    return _text(part).split("\n", 1)[0]
+
+
+def _text(part: type) -> str:
+    """The docstring; a terminal has no use for the marks of code."""
+    return (inspect.getdoc(part) or "").replace("``", "")
 
 
 def _show_part(part: Any) -> None:
-    OUT.print(f"{part.name} (version {part.version})\n\n{inspect.getdoc(part)}\n", markup=False)
+    OUT.print(f"{part.name} (version {part.version})\n\n{_text(part)}\n")
+    OUT.print(_parameters(part))
+    for inner in _inner(part):
+        OUT.print(f"\n{inner.__name__}: {_text(inner)}\n")
+        OUT.print(_parameters(inner))
+
+
+def _parameters(model: type[BaseModel]) -> Table:
     table = Table("parameter", "type", "default", box=None)
-    for name, field in part.model_fields.items():
-        kind = field.annotation.__name__ if isinstance(field.annotation, type) else str(field.annotation)
+    for name, field in model.model_fields.items():
         default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
-        table.add_row(name, kind.replace("typing.", ""), default)
-    OUT.print(table)
+        table.add_row(name, _type_name(field.annotation), default)
+    return table
+
+
+def _inner(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """Models that the parameters name, at any depth: the recipe of a training, a survey map."""
+    return list(dict.fromkeys(m for f in model.model_fields.values() for m in _models_in(f.annotation)))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation, *_inner(annotation)]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _type_name(annotation: Any) -> str:
+    """Name a type as a reader writes it, without the constraints."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(inner[0])
+    if origin is Literal:
+        return " | ".join(map(repr, inner))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type_name, inner))
+    if inner:
+        return f"{origin.__name__}[{', '.join(map(_type_name, inner))}]"
+    return {type(None): "None", Ellipsis: "..."}.get(annotation) or getattr(annotation, "__name__", str(annotation))
 
 
 def models(options: Namespace) -> int:
@@ -169,7 +214,6 @@ def models(options: Namespace) -> int:
     OUT.print(
         f"{report.card.name}@{report.card.version}: {verdict}; {report.rows} golden rows, largest difference "
         f"{report.max_difference:.3g}, digest {report.card.digest}",
-        markup=False,
     )
     return 0 if report.ok else 1
 
@@ -177,17 +221,22 @@ def models(options: Namespace) -> int:
 def _list_models() -> int:
     """Print a line per model; one that cannot be read hides no other."""
     from .models.card import read_card
-    from .models.library import listing
+    from .models.library import VARIABLE, listing
+    from .models.library import shelves as shelves_searched
 
     status = 0
-    for path in listing():
+    found = listing()
+    if not found:
+        shelves = " and ".join(map(str, shelves_searched()))
+        print(f"no models in {shelves}; ${VARIABLE} names further directories", file=sys.stderr)
+    for path in found:
         try:
             card = read_card(path)
         except ModelError as error:
             print(f"astrokeras: {error}", file=sys.stderr)
             status = 1
             continue
-        OUT.print(f"{card.name}@{card.version}  {card.task}  {card.description or '-'}  {path}", markup=False)
+        OUT.print(f"{card.name}@{card.version}  {card.task}  {card.description or '-'}  {path}")
     return status
 
 
@@ -197,7 +246,7 @@ def catalogs(options: Namespace) -> int:
 
     if options.action == "list":
         for name in surveys.names():
-            OUT.print(f"{name}  {surveys.load(name).description}", markup=False)
+            OUT.print(f"{name}  {surveys.load(name).description}")
         return 0
     OUT.print(surveys.find(options.survey).read_text(), markup=False, end="")
     return 0

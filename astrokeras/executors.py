@@ -84,12 +84,17 @@ class Processes:
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         """See `Executor.map`; at most two items per worker wait in the queue."""
         waiting: dict[Future, Any] = {}
-        for item in items:
-            waiting[self._pool.submit(function, item)] = item
-            if len(waiting) >= 2 * self.workers:
+        try:
+            for item in items:
+                waiting[self._pool.submit(function, item)] = item
+                if len(waiting) >= 2 * self.workers:
+                    yield from _finished(waiting)
+            while waiting:
                 yield from _finished(waiting)
-        while waiting:
-            yield from _finished(waiting)
+        except BrokenProcessPool:
+            raise RunError(
+                "a worker process died (killed, or out of memory); finished parts are kept: run again"
+            ) from None
 
 
 def _finished(waiting: dict[Future, Any]) -> Iterator[Outcome]:
@@ -100,10 +105,6 @@ def _finished(waiting: dict[Future, Any]) -> Iterator[Outcome]:
             yield Outcome(item, future.result())
         except AstrokerasError as error:
             yield Outcome(item, error=error)
-        except BrokenProcessPool:
-            raise RunError(
-                "a worker process died (killed, or out of memory); finished parts are kept: run again"
-            ) from None
 
 
 def _set_threads(threads: int) -> None:

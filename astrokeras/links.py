@@ -13,8 +13,9 @@ from .chunk import append, as_column
 from .errors import StoreError
 from .fields import FLAGS, Field
 from .flags import Flag
+from .identifiers import id_hashes
 from .stage import Partition, Source
-from .store import id_hashes, read_part, receipt
+from .store import read_part, receipt
 
 TEXT = Field(name="text", kind="str")
 

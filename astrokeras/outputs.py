@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .errors import OutputError
 from .executors import Executor, Outcome
 from .expression import Expression
 from .fields import Field, by_name
 from .links import Link
 from .plan import Plan
 from .progress import Reporter
-from .provenance import identity, model_facts, product_facts
+from .provenance import identity, product_facts
 from .stage import Output, Product, Stage
 from .store import Store, digest, receipt, write_json
 from .work import Laps, PieceTask, Times, add_times, make_piece
@@ -30,6 +31,10 @@ class Delivery:
         Stages of each field, fitted.
     links : sequence of Link
         Partitions, after all segments.
+    digest_of : callable
+        Digest of a file.
+    again : bool
+        Write products again that are up to date.
     """
 
     plan: Plan
@@ -38,6 +43,8 @@ class Delivery:
     reporter: Reporter
     stages: Sequence[Sequence[Stage]]
     links: Sequence[Link]
+    digest_of: Callable[[str], str]
+    again: bool = False
 
 
 def deliver(delivery: Delivery, settle: Callable[[Outcome], bool]) -> list[dict[str, Any]]:
@@ -54,19 +61,21 @@ def deliver(delivery: Delivery, settle: Callable[[Outcome], bool]) -> list[dict[
         Path, rows and state of each product.
     """
     return [
-        _one(delivery, number, path, links, settle)
+        _one(delivery, number, path, *mine, settle)
         for number in range(len(delivery.plan.pipeline.outputs))
-        for path, links in _by_path(delivery, number).items()
+        for path, mine in _by_path(delivery, number).items()
     ]
 
 
-def _by_path(delivery: Delivery, number: int) -> dict[str, list[Link]]:
-    """Partitions of each product of an output, in order."""
+def _by_path(delivery: Delivery, number: int) -> dict[str, tuple[list[int], list[Link]]]:
+    """For each product of an output: positions of its fields, and their partitions in order."""
+    products: dict[str, tuple[list[int], list[Link]]] = {}
     paths = {bound.field: bound.outputs[number].path for bound in delivery.plan.bounds}
-    expected: dict[str, list[Link]] = {path: [] for path in paths.values()}
+    for i, path in enumerate(paths.values()):
+        products.setdefault(path, ([], []))[0].append(i)
     for link in delivery.links:
-        expected[paths[link.field]].append(link)
-    return expected
+        products[paths[link.field]][1].append(link)
+    return products
 
 
 def available(delivery: Delivery, stages: Sequence[Stage]) -> tuple[Field, ...]:
@@ -78,21 +87,31 @@ def available(delivery: Delivery, stages: Sequence[Stage]) -> tuple[Field, ...]:
 
 
 def _one(
-    delivery: Delivery, number: int, path: str, links: list[Link], settle: Callable[[Outcome], bool]
+    delivery: Delivery,
+    number: int,
+    path: str,
+    mine: list[int],
+    links: list[Link],
+    settle: Callable[[Outcome], bool],
 ) -> dict[str, Any]:
-    b = next(i for i, bound in enumerate(delivery.plan.bounds) if bound.outputs[number].path == path)
-    output, stages = delivery.plan.bounds[b].outputs[number], delivery.stages[b]
-    fields = output.reads(available(delivery, stages))
-    lost = _lost(delivery, number, path, links)
+    output = delivery.plan.bounds[mine[0]].outputs[number]
+    lost = _lost(delivery, mine, links)
     if lost:
         delivery.reporter.say(f"{path}: not written, {lost}")
         return {"path": path, "state": "incomplete", "lost": lost}
+    chains = list({tuple(map(id, delivery.stages[i])): delivery.stages[i] for i in mine}.values())
+    fields = _fields(delivery, output, chains)
     tasks = [_task(delivery, output, fields, link, number) for link in links]
-    facts = product_facts(delivery.plan.pipeline.name, _digest_of_run(delivery), stages, {})
+    # Outputs do not count, nor do other fields: a product says what leads to it.
+    facts = product_facts(delivery.plan.pipeline.name, digest([link.digest for link in links]), chains)
     lasting = {k: v for k, v in facts.items() if k != "date"}
     key = digest([[t.directory.name for t in tasks], lasting, [f.model_dump(mode="json") for f in fields], path])
     done = delivery.store.product(key)
-    if _up_to_date(done, Path(path)):
+    up_to_date = not delivery.again and _up_to_date(done, Path(path))
+    if up_to_date or delivery.again:
+        # Of a run that was killed after the product was there, or before it was to be made again.
+        _remove(tasks)
+    if up_to_date:
         delivery.reporter.say(f"{path}: up to date")
         return {"path": path, "state": "up to date"}
     times: Times = {}
@@ -105,10 +124,27 @@ def _one(
     return made | times
 
 
-def _lost(delivery: Delivery, number: int, path: str, links: list[Link]) -> str:
+def _fields(delivery: Delivery, output: Output, chains: list[Sequence[Stage]]) -> tuple[Field, ...]:
+    """Columns of a product; all fields of the survey that go into it must agree on them."""
+    first, *others = (output.reads(available(delivery, stages)) for stages in chains)
+    for fields in others:
+        odd = [f for f in (*first, *fields) if f not in first or f not in fields]
+        if odd:
+            raise OutputError(
+                f"{output.path}: column {odd[0].name!r} is not the same in all fields that it merges "
+                f"({odd[0].meta} and {odd[-1].meta}); write one product per field, with {{field}} in its path, or leave the column out"
+            )
+    return first
+
+
+def _remove(tasks: Sequence[PieceTask]) -> None:
+    for task in tasks:
+        shutil.rmtree(task.directory, ignore_errors=True)
+
+
+def _lost(delivery: Delivery, mine: list[int], links: list[Link]) -> str:
     """What of a product failed on the way, in words; empty if nothing."""
     plan = delivery.plan
-    mine = [i for i, bound in enumerate(plan.bounds) if bound.outputs[number].path == path]
     fields = [str(plan.bounds[i].field) for i in mine if plan.bounds[i].field in plan.failed]
     if fields:
         return f"field {', '.join(fields)} failed"
@@ -116,15 +152,16 @@ def _lost(delivery: Delivery, number: int, path: str, links: list[Link]) -> str:
     return f"{count} partitions failed" if count else ""
 
 
-def _digest_of_run(delivery: Delivery) -> str:
-    """Digest of the stages and rows that lead to the products; outputs do not count."""
-    return digest([link.digest for link in delivery.links])
-
-
 def _task(delivery: Delivery, output: Output, fields: tuple[Field, ...], link: Link, number: int) -> PieceTask:
     named = sorted(Expression.parse(output.where).names) if output.where else []
     repeated = link.repeated.parent.name if link.repeated else None
-    facts = [identity(output, str), [f.model_dump(mode="json") for f in fields], named, repeated, link.field]
+    facts = [
+        identity(output, delivery.digest_of),
+        [f.model_dump(mode="json") for f in fields],
+        named,
+        repeated,
+        link.field,
+    ]
     problem = delivery.plan.pipeline.problem(("outputs", number), "")
     place = f"{problem.file}:{problem.line}:{problem.column}"
     return PieceTask(link, output, fields, delivery.store.piece(digest([link.digest, facts])), place)
@@ -172,14 +209,8 @@ def _close(
     output.close([(t.directory / "piece", m["facts"]) for t, m in zip(tasks, made, strict=True)], product)
     state = product.path.stat()
     write_json(done, {"path": str(product.path), "state": [state.st_size, state.st_mtime_ns], **counts})
-    for task in tasks:
-        shutil.rmtree(task.directory, ignore_errors=True)
+    _remove(tasks)
     if before and not rows:
         delivery.reporter.say(f"warning: `where` left none of {before} rows for {product.path}")
     delivery.reporter.say(f"{product.path}: {rows} rows" + "".join(f", {n} {name}" for name, n in flags.items()))
-    return {"path": str(product.path), "state": "written", "models": model_facts(product_stages(delivery)), **counts}
-
-
-def product_stages(delivery: Delivery) -> tuple[Stage, ...]:
-    """All stages of all fields."""
-    return tuple(stage for chain in delivery.stages for stage in chain)
+    return {"path": str(product.path), "state": "written", "models": product.provenance["models"], **counts}

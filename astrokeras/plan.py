@@ -34,7 +34,7 @@ class Segment:
     stages : tuple of int
         Positions in the pipeline.
     keeps : tuple of str
-        Columns stored at the end of it, besides what its stages write.
+        Columns of the source, and of its own stages, that something needs after it.
     trains : int or None
         Position of the stage which is fitted when all partitions got here.
     """
@@ -131,6 +131,8 @@ def _partitions(
 
 def _chosen(pipeline: Pipeline, only: tuple[str, ...]) -> tuple[str | None, ...]:
     names = field_names(pipeline) if pipeline.fields else (None,)
+    if only and not pipeline.fields:
+        raise SpecError([Problem("--field", 1, 1, f"the pipeline has no `fields`, so there is no {only[0]!r}")])
     for name in only:
         if name not in names:
             near = did_you_mean(name, [n for n in names if n])
@@ -154,14 +156,13 @@ def segments(pipeline: Pipeline, fields: tuple[Field, ...], start: str | None, s
     ids = pipeline.stage_ids()
     for option, name in (("--from", start), ("--to", stop)):
         if name is not None and name not in ids:
-            problem = Problem(option, 1, 1, f"no stage {name!r}{did_you_mean(name, ids)}")
-            raise SpecError([problem])
+            raise SpecError([Problem(option, 1, 1, f"no stage {name!r}{did_you_mean(name, ids)}")])
     count = ids.index(stop) + 1 if stop else len(ids)
     cut: list[Segment] = []
     current: list[int] = []
     for i, stage in enumerate(pipeline.stages[:count]):
         trains = isinstance(stage, Trainable) and stage.trains
-        if trains or ids[i] == start:
+        if trains or (ids[i] == start and current):
             cut.append(_segment(pipeline, fields, current, i if trains else None))
             current = []
         current.append(i)
@@ -174,7 +175,7 @@ def segments(pipeline: Pipeline, fields: tuple[Field, ...], start: str | None, s
 
 
 def _segment(pipeline: Pipeline, fields: tuple[Field, ...], stages: list[int], trains: int | None) -> Segment:
-    # Columns of the source that anything needs later; what stages write is stored anyway.
+    # Columns that anything needs later.
     later = set()
     for stage in pipeline.stages[(stages[-1] + 1 if stages else 0) :]:
         later |= {f.name for f in needed(stage)}
@@ -182,7 +183,7 @@ def _segment(pipeline: Pipeline, fields: tuple[Field, ...], stages: list[int], t
         later |= _wanted(output, fields)
     if pipeline.split is not None:
         later |= {name for name in (pipeline.split.group, pipeline.split.by) if name}
-    known = {f.name for f in pipeline.source.fields()}
+    known = {f.name for f in pipeline.source.fields()} | {f.name for i in stages for f in pipeline.stages[i].writes()}
     return Segment(tuple(stages), tuple(sorted(later & known)), trains)
 
 
@@ -212,12 +213,13 @@ class _Walk:
             return ()
         if OBJECT_ID.name not in have:
             self._add(("source",), f"{bound.source.name} gives no 'object_id'; every row needs one")
-        if self.pipeline.split is not None:
-            have["split"] = SPLIT
         if self.pipeline.fields is not None:
             have["field"] = FIELD
         writers = dict.fromkeys(have, "the source")
         for i, stage in enumerate(bound.stages):
+            if self.pipeline.split is not None and isinstance(stage, Trainable) and stage.trains:
+                # Rows are split when they get to a training, not before.
+                have["split"], writers["split"] = SPLIT, "the training"
             self._stage(i, stage, have, writers)
         self._split(bound)
         for j, output in enumerate(bound.outputs):
@@ -228,6 +230,8 @@ class _Walk:
         self.problems.append(self.pipeline.problem(address, message))
 
     def _stage(self, i: int, stage: Stage, have: dict[str, Field], writers: dict[str, str]) -> None:
+        from .units import converts
+
         try:
             reads, writes = needed(stage), stage.writes()
             stage.accepts(tuple(have.values()))
@@ -235,8 +239,13 @@ class _Walk:
             return self._add(("stages", i, "where"), str(error))
         except AstrokerasError as error:
             return self._add(("stages", i), f"{stage.name}: {error}")
-        for field in reads:
-            self._read(i, stage, field, have)
+        if lacking := list(dict.fromkeys(f.name for f in reads if f.name not in have and not f.optional)):
+            self._lacking(i, stage, lacking, have)
+        for field in (f for f in reads if f.unit and f.name in have):
+            found = have[field.name].unit
+            if found != field.unit and not converts(found, field.unit):
+                message = f"{stage.name} reads {field.name!r} in {field.unit!r}, but it comes in {found or 'no unit'!r}"
+                self._add(("stages", i), message)
         if stage.where is not None:
             self._names(("stages", i, "where"), stage.where, have)
         name = self.pipeline.stage_ids()[i]
@@ -248,17 +257,14 @@ class _Walk:
         have |= by_name(f for f in writes if f.name != "flags")
         return None
 
-    def _read(self, i: int, stage: Stage, field: Field, have: dict[str, Field]) -> None:
-        if field.name not in have:
-            if not field.optional:
-                shown = ", ".join(list(have)[:12]) + (", ..." if len(have) > 12 else "")
-                message = f"{stage.name} reads {field.name!r}, which nothing before it writes (have: {shown})"
-                self._add(("stages", i), message)
-            return
-        found = have[field.name].unit
-        if field.unit and found != field.unit and not _converts(found, field.unit):
-            message = f"{stage.name} reads {field.name!r} in {field.unit!r}, but it comes in {found or 'no unit'!r}"
-            self._add(("stages", i), message)
+    def _lacking(self, i: int, stage: Stage, names: list[str], have: dict[str, Field]) -> None:
+        # An error of a flux that is not there either says nothing new.
+        named = [n for n in names if n.replace("_err_", "_", 1) in have or "_err_" not in n]
+        shown = ", ".join([*list(have)[:12], *["..."] * (len(have) > 12)])
+        message = f"{stage.name} reads {', '.join(map(repr, named))}, which nothing before it writes (have: {shown})"
+        if all("flux_err_" in name for name in named):
+            message += "; the photometry of the survey map states no errors: `error`, `ivar`, `snr` or `constant_error`"
+        self._add(("stages", i), message)
 
     def _names(self, address: tuple, where: str, have: dict[str, Field]) -> None:
         try:
@@ -288,13 +294,3 @@ class _Walk:
             self._add(("outputs", j), str(error))
         if output.where is not None:
             self._names(("outputs", j, "where"), output.where, have)
-
-
-def _converts(found: str, to: str) -> bool:
-    from .units import factor
-
-    try:
-        factor(found, to)
-    except ChunkError:
-        return False
-    return True

@@ -46,7 +46,7 @@ class _Lines:
         now = time.monotonic()
         if self.done == self.total or now - self.last >= INTERVAL:
             self.last = now
-            self.console.print(f"{self.title}: {self.done}/{self.total} {note}".rstrip(), highlight=False)
+            self.console.print(f"{self.title}: {self.done}/{self.total} {note}".rstrip())
 
 
 class Reporter:
@@ -59,11 +59,12 @@ class Reporter:
     """
 
     def __init__(self, quiet: bool = False):
-        self.console = Console(file=sys.stderr, quiet=quiet, soft_wrap=True)
+        # Names and paths may hold square brackets, which are no markup.
+        self.console = Console(file=sys.stderr, quiet=quiet, soft_wrap=True, markup=False, highlight=False)
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text)
 
     @contextmanager
     def step(self, title: str, total: int) -> Iterator[Step]:
@@ -72,12 +73,12 @@ class Reporter:
             yield _Lines(self.console, title, total)
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=self.console) as progress:
             yield _Bar(progress, progress.add_task(title, total=total, note=""))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from .stage import Configured, Trainable
+from .stage import Configured, Output, Trainable
 
 PACKAGES = ("astrokeras", "keras", "tensorflow", "jax", "torch", "numpy", "astropy", "pandas", "pyarrow", "scipy")
 
@@ -34,10 +34,12 @@ def versions() -> dict[str, str]:
 
 def parameters(part: Configured, short: bool = False) -> dict[str, Any]:
     """Parameters of a part as JSON values, without those that only name or place it; ``short``: without defaults."""
-    left_out = {"id", "checkpoint", "save", "path"}
+    left_out = {"id", "checkpoint", "save"}
     if isinstance(part, Trainable):
         # A model counts by its digest, not by where it lies.
         left_out.add("model")
+    if isinstance(part, Output):
+        left_out.add("path")
     return part.model_dump(mode="json", exclude=left_out, exclude_defaults=short)
 
 
@@ -51,7 +53,7 @@ def identity(part: Configured, digest_of: Callable[[str], str]) -> dict[str, Any
     """
     facts = {"name": part.name, "version": part.version, "parameters": parameters(part)}
     if isinstance(part, Trainable):
-        facts["model"] = part.model_digest()
+        facts["model"] = part.model_state()
     return facts | {"files": [digest_of(path) for path in part.inputs()]}
 
 
@@ -61,17 +63,37 @@ def model_facts(stages: Iterable[Configured]) -> list[dict[str, str]]:
     return [{"stage": s.id or s.name, **s.model_facts()} for s in used]
 
 
-def product_facts(name: str, digest: str, stages: Sequence[Configured], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance to be written into a product: nothing of when (but the date), where or how fast it was made."""
+def product_facts(name: str, digest: str, chains: Sequence[Sequence[Configured]]) -> dict[str, Any]:
+    """Provenance to be written into a product: nothing of when (but the date), where or how fast it was made.
+
+    Parameters
+    ----------
+    name, digest : str
+        Of the pipeline, and of the stages and rows that lead to the product.
+    chains : sequence of sequence of Configured
+        Stages of the fields that it merges; the first ones speak for all, but every model is told.
+    """
+    models = [facts for stages in chains for facts in model_facts(stages)]
     return {
         "pipeline": name,
         "pipeline_digest": digest,
         "astrokeras_version": version("astrokeras"),
         "date": creation_date(),
-        "stages": [{"name": s.name, "version": s.version, "parameters": parameters(s, short=True)} for s in stages],
-        "models": model_facts(stages),
-        **facts,
+        "stages": [
+            {"name": s.name, "version": s.version, "parameters": _unplaced(parameters(s, short=True))}
+            for s in chains[0]
+        ],
+        "models": [facts for i, facts in enumerate(models) if facts not in models[:i]],
     }
+
+
+def _unplaced(value: Any) -> Any:
+    """JSON value with file names in place of absolute paths."""
+    if isinstance(value, dict):
+        return {key: _unplaced(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unplaced(item) for item in value]
+    return os.path.basename(value) if isinstance(value, str) and os.path.isabs(value) else value
 
 
 def machine() -> dict[str, Any]:

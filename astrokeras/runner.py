@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,18 +9,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import barrier
+from .chains import Chain
 from .errors import AstrokerasError, RunError
 from .executors import Executor, Outcome, Serial
 from .fields import FLAGS, OBJECT_ID, by_name
 from .file_digests import FileDigests
 from .links import Link
 from .outputs import Delivery, deliver
-from .plan import Plan, Segment, needed
+from .plan import Plan, Segment
 from .progress import LOG, Reporter, logging_to
 from .provenance import identity, machine, parameters, versions
 from .stage import Source, Stage
 from .store import Store, digest, receipt, write_json
-from .work import PartTask, Times, add_times, make_part
+from .work import PartTask, Times, Told, add_times, make_part
 
 #: Raised when stored parts of an older layout can no longer be read.
 FORMAT = 1
@@ -68,6 +68,7 @@ class Run:
             The first failure, unless ``keep_going``.
         """
         self.store.prepare()
+        self._places = {bound.field: i for i, bound in enumerate(self.plan.bounds)}
         self.failures += self.plan.failed.values()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         self.files = FileDigests(self.store.root / "files.json")
@@ -77,17 +78,26 @@ class Run:
             "started": stamp,
             "versions": versions(),
             "machine": machine(),
-            "stages": [identity(s, self.files) | {"parameters": parameters(s)} for s in self.plan.pipeline.stages],
+            "stages": [identity(s, self.files) | {"parameters": parameters(s)} for s in self.plan.bounds[0].stages],
             "segments": [],
             "products": [],
+            "failures": [],
+            "seconds": 0.0,
+            "error": "killed, or still running",
         }
+        # What is there when this process gets no further chance to write.
+        write_json(self.store.run(stamp), self.record)
         clock = time.perf_counter()
         with logging_to(self.store.log(stamp)):
             try:
                 self._go()
+                del self.record["error"]
+            except KeyboardInterrupt:
+                self.record["error"] = "interrupted"
+                raise
             except BaseException as error:
                 LOG.error("%s", error)
-                self.record["error"] = str(error)
+                self.record["error"] = str(error) or type(error).__name__
                 raise
             finally:
                 self.files.save()
@@ -102,13 +112,15 @@ class Run:
         LOG.info("%d partitions of %d fields", len(links), len(self.plan.bounds))
         for number, segment in enumerate(self.plan.segments):
             if segment.stages or not number:
-                links = self._segment(number, segment, links, stages)
+                links = self._segment(segment, links, stages)
                 if not number:
                     links = self._identities(links)
             if segment.trains is not None:
                 links = self._train(segment.trains, links, stages)
         if self.stop is None:
-            delivery = Delivery(self.plan, self.store, self.executor, self.reporter, stages, links)
+            delivery = Delivery(
+                self.plan, self.store, self.executor, self.reporter, stages, links, self.files, self.start is not None
+            )
             self.record["products"] = deliver(delivery, self._settle)
 
     def _first_links(self) -> list[Link]:
@@ -122,46 +134,35 @@ class Run:
                 links.append(Link(bound.source, partition, bound.field, len(links), key))
         return links
 
-    def _segment(self, number: int, segment: Segment, links: list[Link], stages: list[list[Stage]]) -> list[Link]:
+    def _segment(self, segment: Segment, links: list[Link], stages: list[list[Stage]]) -> list[Link]:
+        forced = bool(segment.stages) and self._again(segment.stages[0])
+        known = by_name([*self.plan.fields, OBJECT_ID, FLAGS])
+        chains: dict[tuple[int, ...], Chain] = {}
         tasks, moved = [], []
-        forced = self.start is not None and self._starts(segment)
         for link in links:
-            task, key = self._task(segment, link, stages)
-            moved.append(link.with_part(task.directory, key))
-            if forced:
-                shutil.rmtree(task.directory, ignore_errors=True)
-            if not _finished(task):
-                tasks.append(task)
+            mine = [stages[self._bound(link)][i] for i in segment.stages]
+            # Fields share their stages, unless these name the field.
+            chain = chains.get(tuple(map(id, mine)))
+            if chain is None:
+                placed = zip(map(self._place, segment.stages), mine, strict=True)
+                chain = chains[tuple(map(id, mine))] = Chain.of(placed, segment.keeps, self.files)
+            task, behind = chain.task(link, self.store, known, forced)
+            tasks += [task] if task else []
+            moved.append(behind)
         names = " → ".join(self._name(i) for i in segment.stages) or "read"
         done = len(links) - len(tasks)
         self.reporter.say(f"{names}: {len(links)} partitions" + (f", {done} already done" if done else ""))
         times, failed = self._map(names, tasks)
-        kept = [new for link, new in zip(links, moved, strict=True) if link.number not in failed]
-        self._count(number, names, kept, len(tasks), times)
+        kept = [link for link in moved if link.number not in failed]
+        self._count(names, kept, len(tasks), times)
         return kept
 
-    def _starts(self, segment: Segment) -> bool:
-        """Whether a segment comes at or after the stage of ``--from``."""
-        first = self.plan.pipeline.stage_ids().index(self.start)
-        return bool(segment.stages) and segment.stages[0] >= first
-
-    def _task(self, segment: Segment, link: Link, stages: list[list[Stage]]) -> tuple[PartTask, str]:
-        chain = stages[self._bound(link)]
-        mine = [chain[i] for i in segment.stages]
-        key = digest([link.digest, [identity(stage, self.files) for stage in mine]])
-        written = by_name(f for stage in mine for f in stage.writes())
-        read = {f.name for stage in mine for f in needed(stage)} - set(written)
-        # Only the first part keeps columns of the source; later ones find them there.
-        passed = set() if link.parts else set(segment.keeps)
-        columns = ["object_id", "flags", *sorted((read | passed) & link.columns() - {"object_id", "flags"})]
-        available = by_name([*self.plan.fields, OBJECT_ID, FLAGS])
-        stored = {n: available[n] for n in columns if n in passed}
-        stored |= {n: f for n, f in written.items() if len(f.shape) < 2 or n in segment.keeps}
-        places = [(self._place(i), chain[i]) for i in segment.stages]
-        return PartTask(link, places, tuple(columns), tuple(stored.values()), self.store.part(key)), key
+    def _again(self, i: int) -> bool:
+        """Whether a stage is done again, because it is that of ``--from`` or comes after it."""
+        return self.start is not None and i >= self.plan.pipeline.stage_ids().index(self.start)
 
     def _bound(self, link: Link) -> int:
-        return next(i for i, bound in enumerate(self.plan.bounds) if bound.field == link.field)
+        return self._places[link.field]
 
     def _name(self, i: int) -> str:
         return self.plan.pipeline.stage_ids()[i]
@@ -195,13 +196,13 @@ class Run:
         self.failures.append(outcome.error)
         return False
 
-    def _count(self, number: int, names: str, links: list[Link], made: int, times: Times) -> None:
+    def _count(self, names: str, links: list[Link], made: int, times: Times) -> None:
         receipts = [receipt(link.parts[-1]) for link in links]
         rows, read = (sum(r[k] for r in receipts) for k in ("rows", "rows_read"))
         facts = {"stages": names, "partitions": len(links), "made": made, "rows": rows, **times}
         self.record["segments"].append(facts)
         LOG.info("%s: %d partitions (%d made), %d rows", names, len(links), made, rows)
-        if number:
+        if len(self.record["segments"]) > 1:
             return
         self.record["rows_read"], self.record["rows_selected"] = read, rows
         if read > rows:
@@ -227,24 +228,31 @@ class Run:
         moved: list[Link] = []
         for group in groups:
             members = [link for link in links if self._bound(link) in group]
-            if not members:
+            try:
+                fitted = self._fit(i, stages[group[0]][i], members, group)
+            except RunError as error:
+                self._settle(Outcome(None, error=error))
                 continue
-            fitted = self._fit(i, stages[group[0]][i], members)
             moved += fitted.links
             for b in group:
                 stages[b][i] = fitted.stage
         return sorted(moved, key=lambda link: link.number)
 
-    def _fit(self, i: int, stage: Any, links: list[Link]) -> barrier.Fitted:
-        recipe = stage.train
+    def _fit(self, i: int, stage: Any, links: list[Link], group: Sequence[int]) -> barrier.Fitted:
+        plan, recipe = self.plan, stage.train
+        place = f"{self._place(i)}: {self._name(i)}"
+        lost = sum(len(plan.partitions[b]) for b in group) - len(links)
+        if lost or any(plan.bounds[b].field in plan.failed for b in group):
+            raise RunError(f"{place}: not trained, some of its rows failed")
         total = getattr(recipe, "members", 1) * getattr(recipe, "epochs", 1)
-        with self.reporter.step(f"train {self._name(i)}", total) as step:
-            try:
-                fitted = barrier.train(self.store, stage, links, self.plan.pipeline.split, self.files, step.advance)
-            except AstrokerasError as error:
-                raise RunError(f"{self._place(i)}: {self._name(i)}: {error}") from error
+        with self.reporter.step(f"train {self._name(i)}", total) as step, Told(place):
+            fitted = barrier.train(
+                self.store, stage, links, plan.pipeline.split, self.files, step.advance, self._again(i)
+            )
         said = ", ".join(f"{n} {name}" for name, n in fitted.counts.items())
         self.reporter.say(f"train {self._name(i)}: {said}")
+        if not fitted.counts.get("validate"):
+            self.reporter.say("warning: no rows to validate on: nothing stops training early, the card has no scores")
         self.record.setdefault("training", []).append({"stage": self._name(i), "rows": fitted.counts})
         return fitted
 
@@ -254,16 +262,3 @@ def source_identity(source: Source, files: FileDigests) -> dict[str, Any]:
     facts = identity(source, files)
     facts["parameters"] = {k: v for k, v in facts["parameters"].items() if k != "files"}
     return facts
-
-
-def _finished(task: PartTask) -> bool:
-    """Whether the part is there with all columns that its stages write."""
-    done = receipt(task.directory)
-    if done is None:
-        return False
-    have = {f["name"] for f in done["fields"]}
-    written = {f.name for _, stage in task.stages for f in stage.writes()}
-    if {f.name for f in task.stored} & written <= have:
-        return True
-    shutil.rmtree(task.directory)
-    return False

@@ -122,7 +122,7 @@ def assign(
     if any(not 0 <= f < 1 for _, f in wanted) or sum(f for _, f in wanted) >= 1:
         raise TrainingError(f"split: fractions {dict(wanted)} must be in [0, 1) and leave something for training")
     group = groups(keys.values())
-    part = _drawn(np.asarray(next(iter(keys.values()))), group, wanted, seed)
+    part = _drawn(_names(keys.values()), group, wanted, seed)
     withheld = np.zeros(len(group), bool)
     if fixed is not None:
         part, withheld = _respect(part, group, np.asarray(fixed).astype(str))
@@ -130,6 +130,14 @@ def assign(
         raise TrainingError(f"split: no row of {len(part)} is left for training")
     repeated = len(group) - len(np.unique(group))
     return Split(part, group, repeated, int(withheld.sum()))
+
+
+def _names(keys: Iterable[np.ndarray]) -> np.ndarray:
+    """First key of each row that is one: rows without (0) would all be drawn alike."""
+    first, *others = (np.asarray(key) for key in keys)
+    for other in others:
+        first = np.where(first == 0, other, first)
+    return first
 
 
 def _drawn(first: np.ndarray, group: np.ndarray, wanted: list[tuple[str, float]], seed: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from .errors import ChunkError
@@ -139,12 +140,18 @@ class Stage(Configured):
 
         if self.where is None:
             return self.run(projected)
-        # Columns that the stage reads are compared in its units, whatever the table has.
-        chosen = border.evaluate(
-            self.where, {n: taken[n] for n in taken.colnames} | dict(projected.items()), len(taken)
-        )
+        chosen = self._chosen(projected, taken)
         part = self.run(projected[chosen])
+        part = border.delivered(part, self.writes(), self.name, np.count_nonzero(chosen))
         return border.scatter(part, chosen, self.writes(), Flag.NOT_SELECTED)
+
+    def _chosen(self, projected: QTable, taken: QTable) -> np.ndarray:
+        """Rows selected by ``where``; columns that the stage reads count in its units, whatever the table has."""
+        from . import chunk as border
+
+        if self.where is None:
+            return np.ones(len(taken), bool)
+        return border.evaluate(self.where, dict(taken.items()) | dict(projected.items()), len(taken))
 
 
 class Trainable(Stage):
@@ -165,6 +172,10 @@ class Trainable(Stage):
     def model_digest(self) -> str | None:
         """Digest of the model's architecture and weights; None before it is trained."""
         raise NotImplementedError
+
+    def model_state(self) -> Any:
+        """What of the model decides the result, as JSON: more than the digest if its card has a say."""
+        return self.model_digest()
 
     def with_model(self, directory: str | Path) -> Self:
         """Return the stage that applies a model, with all that concerns training left out."""

@@ -3,7 +3,7 @@
 ::
 
     .astrokeras/<pipeline>/
-      parts/<digest>/       table.parquet (scalars), <column>.npy (cells), ids.npy, receipt.json
+      parts/<digest>/       table.parquet (scalars), <column>[.mask].npy (cells), ids.npy, receipt.json
       pieces/<digest>/      piece, receipt.json                       of an output, removed when the product is there
       splits/<digest>/      <n>.npy, receipt.json
       ids/<digest>/         repeated.npy (keys of object ids that occur more than once), receipt.json
@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ from astropy.table import QTable
 from .chunk import as_column, values
 from .errors import StoreError
 from .fields import Field, by_name
-from .split import text_keys
+from .identifiers import id_hashes
 
 RECEIPT = "receipt.json"
 
@@ -53,14 +54,14 @@ def write_json(path: Path, value: Any) -> None:
     StoreError
         If it cannot be written; nothing is left then.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    new = path.with_name(_new(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            beside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-            os.replace(beside, path)
+            new.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+            os.replace(new, path)
         finally:
-            beside.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{path}: cannot write ({error.strerror or error})") from error
 
@@ -119,17 +120,28 @@ class Store:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            leftovers = [path for path in self.root.glob("*/.new-*") if not _alive(path.name)]
-            for path in leftovers:
-                shutil.rmtree(path)
+            for folder in (self.root, *self.root.glob("*/")):
+                sweep(folder)
         except OSError as error:
             raise StoreError(f"{self.root}: cannot use the work directory ({error.strerror})") from None
 
 
-def _alive(name: str) -> bool:
-    """Whether the process that makes ``.new-<pid>-...`` still lives on this host."""
-    pid = name.split("-")[1]
-    return pid.isdigit() and int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
+def _new(name: str = "") -> str:
+    """Name of something that this process makes."""
+    return f".new-{socket.gethostname()}-{os.getpid()}-{name}"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes of this host that were killed left half-written in a folder."""
+    start = f".new-{socket.gethostname()}-"
+    for path in folder.glob(f"{start}*"):
+        pid = path.name.removeprefix(start).split("-")[0]
+        if not pid.isdigit() or (int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def receipt(directory: Path, name: str = RECEIPT) -> dict[str, Any] | None:
@@ -138,6 +150,16 @@ def receipt(directory: Path, name: str = RECEIPT) -> dict[str, Any] | None:
         return json.loads((directory / name).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Yield a new directory beside a path, and remove it at the end; `sweep` knows it if this process is killed."""
+    new = Path(tempfile.mkdtemp(prefix=_new(), dir=path.parent))
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 @contextmanager
@@ -151,16 +173,11 @@ def making(directory: Path) -> Iterator[Path]:
     """
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=directory.parent))
-    except OSError as error:
-        raise StoreError(f"{directory.parent}: cannot write ({error.strerror})") from None
-    try:
-        yield new
-        _settle(new, directory)
+        with beside(directory) as new:
+            yield new
+            _settle(new, directory)
     except OSError as error:
         raise StoreError(f"{directory}: cannot write ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def _settle(new: Path, directory: Path) -> None:
@@ -185,7 +202,7 @@ def write_part(directory: Path, chunk: QTable, fields: Iterable[Field], facts: M
         for field in fields:
             array = values(chunk[field.name], field.unit, field.name)
             if array.ndim > 1:
-                np.save(new / f"{field.name}.npy", array, allow_pickle=False)
+                _save_cells(new, field.name, array)
             else:
                 scalars[field.name] = pa.array(np.ma.getdata(array), mask=_mask(array))
         # Numbers hardly repeat: a dictionary of them takes three times as long and makes the file larger.
@@ -198,6 +215,17 @@ def write_part(directory: Path, chunk: QTable, fields: Iterable[Field], facts: M
         made = {**facts, "rows": len(chunk), "fields": [f.model_dump(mode="json") for f in fields]}
         write_json(new / RECEIPT, made)
     return made
+
+
+def _save_cells(directory: Path, name: str, array: np.ndarray) -> None:
+    np.save(directory / f"{name}.npy", np.ma.getdata(array), allow_pickle=False)
+    if np.ma.isMA(array):
+        np.save(directory / f"{name}.mask.npy", np.ma.getmaskarray(array))
+
+
+def _load_cells(directory: Path, name: str) -> np.ndarray:
+    array, mask = np.load(directory / f"{name}.npy"), directory / f"{name}.mask.npy"
+    return np.ma.MaskedArray(array, np.load(mask)) if mask.exists() else array
 
 
 def _mask(array: np.ndarray) -> np.ndarray | None:
@@ -226,7 +254,7 @@ def read_part(directory: Path, columns: Iterable[str]) -> QTable:
     try:
         table = parquet.read_table(directory / "table.parquet", columns=scalars, memory_map=True)
         for name in columns:
-            array = np.load(directory / f"{name}.npy") if fields[name].shape else _from_arrow(table[name])
+            array = _load_cells(directory, name) if fields[name].shape else _from_arrow(table[name])
             out[name] = as_column(array, fields[name])
     except (OSError, ValueError) as error:
         raise StoreError(f"{directory}: the stored part is damaged ({error}); remove it and run again") from error
@@ -240,30 +268,6 @@ def _from_arrow(column: Any) -> np.ndarray:
     # Arrow hands out read-only views of the file; stages may not care, numpy code of users does.
     array = np.array(array)
     return np.ma.MaskedArray(array, column.is_null().to_numpy()) if column.null_count else array
-
-
-def id_hashes(ids: np.ndarray) -> np.ndarray:
-    """64-bit keys of identifiers; equal for equal ones. Integers are their own key."""
-    return ids.astype(np.int64).view(np.uint64) if ids.dtype.kind in "iu" else text_keys(ids)
-
-
-def duplicates(directories: Iterable[Path]) -> np.ndarray:
-    """Keys that occur more than once in all parts together, sorted; memory stays bounded.
-
-    The sorted keys of each part are merged in 64 ranges of equal width, so that one range at a time is in memory.
-    """
-    maps = [np.load(d / "ids.npy", mmap_mode="r") for d in directories if (d / "ids.npy").exists()]
-    maps = [m for m in maps if len(m)]
-    if not maps:
-        return np.empty(0, np.uint64)
-    ordered = np.concatenate([m[:: max(1, len(m) // 64)] for m in maps])
-    edges = np.unique(np.quantile(ordered.astype(np.longdouble), np.linspace(0, 1, 65)[1:-1]).astype(np.uint64))
-    cuts = [np.concatenate([[0], np.searchsorted(m, edges), [len(m)]]) for m in maps]
-    found = []
-    for k in range(len(edges) + 1):
-        keys = np.sort(np.concatenate([m[c[k] : c[k + 1]] for m, c in zip(maps, cuts, strict=True)]))
-        found.append(np.unique(keys[1:][keys[1:] == keys[:-1]]))
-    return np.concatenate(found)
 
 
 def made_once(directory: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:

@@ -53,6 +53,15 @@ def factor(unit: str, to: str) -> float:
     return float(given.to(wanted))
 
 
+def converts(unit: str, to: str) -> bool:
+    """Whether values are taken from one unit to another by a `factor`."""
+    try:
+        factor(unit, to)
+    except ChunkError:
+        return False
+    return True
+
+
 def magnitude_hint(unit: u.UnitBase) -> str:
     """What to do about a flux in magnitudes; nothing to say of other units."""
     if not isinstance(unit, u.MagUnit) and unit != u.mag:

@@ -18,7 +18,7 @@ from .fields import FLAGS, OBJECT_ID, Field, by_name
 from .flags import Flag
 from .links import Link, load
 from .stage import Output, Stage
-from .store import making, write_json, write_part
+from .store import making, receipt, write_json, write_part
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,16 @@ class Laps:
 def make_part(task: PartTask) -> dict[str, Any]:
     """Read, run the stages, store; return rows and seconds."""
     laps = Laps()
-    with _Told(task.link, "reading"):
+    with Told("reading", task.link):
         chunk = load(task.link, task.columns)
-    read = int(chunk.meta.get("rows_read", len(chunk)))
+    before = receipt(task.link.parts[-1]) if task.link.parts else None
+    read = before["rows_read"] if before else int(chunk.meta.get("rows_read", len(chunk)))
     laps.end("read")
     for place, stage in task.stages:
-        with _Told(task.link, f"{place}: {stage.id or stage.name}", chunk):
+        with Told(f"{place}: {stage.id or stage.name}", task.link, chunk):
             chunk = stage(chunk)
     laps.end("stages")
-    with _Told(task.link, "storing"):
+    with Told("storing", task.link):
         made = write_part(task.directory, chunk, _present(chunk, task.stored), {"rows_read": read})
     laps.end("store")
     return {"rows": made["rows"], "rows_read": read, **laps.facts()}
@@ -116,7 +117,7 @@ def make_piece(task: PieceTask) -> dict[str, Any]:
     where = task.output.where
     extra = [n for n in (*(Expression.parse(where).names if where else ()), "flags") if n not in names]
     laps = Laps()
-    with _Told(task.link, f"{task.place}: {task.output.name}"):
+    with Told(f"{task.place}: {task.output.name}", task.link):
         chunk = load(task.link, [*names, *extra], final=True)
         total = len(chunk)
         if where:
@@ -132,11 +133,11 @@ def make_piece(task: PieceTask) -> dict[str, Any]:
     return done | laps.facts()
 
 
-class _Told:
+class Told:
     """Adds to an error what was being done, on which partition, and the first objects. The one broad except."""
 
-    def __init__(self, link: Link, doing: str, chunk: QTable | None = None):
-        self.link, self.doing, self.chunk = link, doing, chunk
+    def __init__(self, doing: str, link: Link | None = None, chunk: QTable | None = None):
+        self.doing, self.link, self.chunk = doing, link, chunk
 
     def __enter__(self) -> None:
         return None
@@ -149,4 +150,5 @@ class _Told:
             objects = f", first objects {', '.join(str(i) for i in self.chunk['object_id'][:3])}"
         # An error of ours is a sentence; of any other kind, its type says more than its text.
         text = str(error) if isinstance(error, AstrokerasError) else f"{kind.__name__}: {error}"
-        raise RunError(f"{self.doing} (partition {self.link.name()}{objects}): {text}") from error
+        where = f" (partition {self.link.name()}{objects})" if self.link else ""
+        raise RunError(f"{self.doing}{where}: {text}") from error

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.coordinates import SkyCoord
-from astropy.table import MaskedColumn, QTable, Table
+from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 
 from astrokeras import chunk
@@ -112,7 +112,8 @@ def test_flags_add_up():
 
 def test_scatter_leaves_the_others_missing_and_flagged():
     fields = [Field(name="x"), Field(name="n", kind="i2"), Field(name="t", kind="str"), FLAGS]
-    part = {"x": [1.5], "n": [7], "t": ["abc"], "flags": [int(Flag.MISSING_BAND)]}
+    part = {"x": [1.5], "n": [7], "t": np.array(["abc"], object), "flags": [int(Flag.MISSING_BAND)]}
+    part = chunk.delivered(part, fields, "test", 1)
     out = chunk.scatter(part, np.array([False, True]), fields, Flag.NOT_SELECTED)
     np.testing.assert_array_equal(out["x"], np.array([np.nan, 1.5], np.float32))
     assert list(np.ma.getmaskarray(out["n"])) == [True, False]
@@ -145,3 +146,45 @@ def test_integers_with_a_unit_stay_integers():
     assert taken.dtype == np.int32
     assert taken.unit == u.d
     assert list(taken.mask) == [False, True]
+
+
+@pytest.mark.parametrize(("value", "kind"), [(70000, "i2"), (-(2**31) - 1, "i4"), (np.uint64(2**63), "id")])
+def test_integers_that_do_not_fit_are_refused_not_wrapped(value, kind):
+    with pytest.raises(ChunkError, match=rf"column 'n' holds {value}; int\d+ goes from"):
+        chunk.typed(np.array([0, value], np.uint64 if value > 0 else np.int64), Field(name="n", kind=kind), "test")
+
+
+def test_floats_beyond_float32_are_infinite_without_a_warning():
+    assert np.isposinf(chunk.typed(np.array([1e300]), Field(name="x"), "test")).all()
+
+
+def test_missing_texts_are_empty():
+    frame = pd.DataFrame({"a": ["x", None], "b": pd.array(["y", None], dtype="string")})
+    table = QTable({"c": Column(["z", None], dtype=object), "d": Column([b"w", b"\xc3\xa9"])})
+    for name, source in (("a", frame), ("b", frame), ("c", table)):
+        projected = chunk.project(chunk.canonical(source), [Field(name=name, kind="str")], "test")
+        assert projected[name][1] == ""
+    assert list(chunk.project(table, [Field(name="d", kind="str")], "test")["d"]) == ["w", "é"]
+    with pytest.raises(ChunkError, match="bytes that are no UTF-8 text"):
+        chunk.typed(np.array([b"\xff"]), Field(name="d", kind="str"), "test")
+
+
+def test_a_quantity_that_a_stage_delivers_is_converted():
+    field = Field(name="flux_g", unit="nJy", kind="f8")
+    assert chunk.delivered({"flux_g": [2.0] * u.uJy}, [field], "test", 1)["flux_g"] == pytest.approx([2000.0])
+    with pytest.raises(ChunkError, match="does not convert"):
+        chunk.delivered({"flux_g": [2.0] * u.deg}, [field], "test", 1)
+
+
+def test_an_identifier_of_the_chosen_rows_stays_what_it_is():
+    field = Field(name="match_id", kind="id")
+    for values in (np.array([123456]), np.array(["SDSS-1"])):
+        part = chunk.delivered({"match_id": values}, [field], "test", 1)
+        out = chunk.scatter(part, np.array([False, True]), [field], Flag.NOT_SELECTED)
+        assert out["match_id"][1] == values[0]
+
+
+def test_positions_under_the_name_of_an_axis():
+    sky = SkyCoord([1.0] * u.deg, [2.0] * u.deg)
+    table = chunk.canonical(Table({"ra": sky}))
+    assert (table["ra"][0].to_value(u.deg), table["dec"][0].to_value(u.deg)) == pytest.approx((1.0, 2.0))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from astrokeras import Colors
 from astrokeras.cli import main
 from astrokeras.resources import pipelines_dir
 
@@ -83,11 +84,23 @@ def test_all_problems_at_once_and_nothing_is_run(here, capsys):
     assert not Path(".astrokeras").exists()
 
 
+def test_a_catalog_without_errors_is_told_what_to_say(here, capsys):
+    survey = "{bands: [g, r], photometry: {m: {mag: '{band}', system: AB}}}"
+    text = GOOD.replace("  synthetic: {rows: 100, seed: 1}", f"  catalog: {{files: a.csv, survey: {survey}}}")
+    Path("p.yaml").write_text(text)
+    assert main(["check", "p.yaml"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "colors reads 'flux_err_g', 'flux_err_r', which nothing" in said and said.endswith("or `constant_error`")
+    Path("p.yaml").write_text(text.replace("system: AB", "system: AB, constant_error: 0.1"))
+    assert main(["check", "p.yaml"]) == 0
+
+
 def test_what_nobody_writes_is_said_at_its_line(here, capsys):
     Path("p.yaml").write_text(GOOD.replace("[g, r]", "[g, y]"))
     assert main(["check", "p.yaml"]) == 2
     said = capsys.readouterr().err
     assert "p.yaml:6:5: colors reads 'flux_y', which nothing before it writes (have: object_id" in said
+    assert len(said.splitlines()) == 1
     Path("p.yaml").write_text(GOOD.replace("color_*", "colour_g_r"))
     assert main(["check", "p.yaml"]) == 2
     assert "no column 'colour_g_r'; did you mean 'color_g_r'?" in capsys.readouterr().err
@@ -121,6 +134,36 @@ def test_run_status_plan(here, capsys):
     assert "out.vot: 100 rows" in said
 
 
+def test_an_interrupted_run_is_not_finished(here, capsys, monkeypatch):
+    def interrupted(self, chunk):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Colors, "run", interrupted)
+        assert main(["run", "p.yaml"]) not in (0, 2)
+    assert "run again to go on" in capsys.readouterr().err
+    assert main(["status", "p.yaml"]) == 0
+    assert "s: interrupted" in capsys.readouterr().out
+
+
+def test_status_shows_the_newest_product_of_a_path(here, capsys):
+    for rows in (100, 7, 30):
+        assert main(["run", "p.yaml", "--quiet", "--set", f"source.synthetic.rows={rows}"]) == 0
+    assert main(["status", "p.yaml"]) == 0
+    assert [line.strip() for line in capsys.readouterr().out.splitlines() if "out.vot" in line] == ["out.vot: 30 rows"]
+
+
+def test_models_list_says_where_it_looked(here, capsys):
+    assert main(["models", "list"]) == 0
+    found = capsys.readouterr()
+    assert found.out or "no models in" in found.err
+
+
+def test_a_field_of_a_pipeline_without_fields(here, capsys):
+    assert main(["run", "p.yaml", "--field", "north"]) == 2
+    assert "has no `fields`, so there is no 'north'" in capsys.readouterr().err
+
+
 def test_set_changes_the_run(here):
     assert main(["run", "p.yaml", "--quiet", "--set", "source.synthetic.rows=7", "--set", "outputs.0.path=x.vot"]) == 0
     from astropy.table import Table
@@ -134,7 +177,10 @@ def test_listings(here, capsys):
     said = capsys.readouterr().out
     assert all(name in said for name in ("catalog", "photoz", "votable"))
     assert main(["stages", "photoz"]) == 0
-    assert "override" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "override" in said and "StringConstraints" not in said
+    # What stands below `train:` is shown as well.
+    assert "learning_rate" in said and "'binned' | 'mixture'" in said
     assert main(["stages", "photz"]) == 1
     assert "did you mean 'photoz'" in capsys.readouterr().err
     assert main(["catalogs", "list"]) == 0

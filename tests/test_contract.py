@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.table import QTable
 
 from astrokeras import Colors, Magnitudes, registry
 from astrokeras.errors import ChunkError
@@ -109,3 +111,13 @@ def test_the_plug_in_keeps_the_contract(table, monkeypatch):
     from redder import Redder
 
     check_stage(Redder(over=2.0), table)
+
+
+def test_a_flux_that_is_no_number_has_no_magnitude():
+    table = QTable({"flux_g": [np.inf, 1e-30] * u.nJy, "flux_err_g": [1.0, 1e12] * u.nJy})
+    out = Magnitudes(bands=["g"])(table)
+    assert np.isnan([out["mag_g"][0].value, out["mag_err_g"][0].value]).all()
+    assert out["mag_g"][1].value == pytest.approx(31.4 + 75, abs=0.01)
+    for stage in (Magnitudes, Colors):
+        with pytest.raises(ValueError, match="bands must be distinct"):
+            stage(bands=["g", "g"])

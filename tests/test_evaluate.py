@@ -251,6 +251,14 @@ def test_printed_table(tmp_path, capsys):
     assert any("300 of 300 rows scored" in line for line in lines)
 
 
+def test_printed_table_is_whole_in_a_narrow_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    evaluate(tmp_path, [make_chunk()], bins={"magnitude": {"band": "r", "edges": [19, 21, 24]}}, show=True)
+    said = capsys.readouterr().out
+    assert "odds" in said
+    assert "…" not in said
+
+
 def test_unwritable_target(tmp_path):
     (tmp_path / "scores.json").mkdir()
     with pytest.raises(OutputError, match=r"scores\.json: cannot be written: Is a directory"):

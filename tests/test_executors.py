@@ -52,6 +52,13 @@ def test_a_dead_worker_is_said():
         list(pool.map(die, [1]))
 
 
+def test_a_pool_that_broke_before_is_said():
+    with Processes(2) as pool:
+        for function in (die, square):
+            with pytest.raises(RunError, match="a worker process died"):
+                list(pool.map(function, [1]))
+
+
 def test_one_worker_needs_no_process():
     assert isinstance(executor("processes", workers=1), Serial)
     assert executor("processes", workers=2, threads=3) == Processes(2, 3)

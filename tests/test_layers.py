@@ -16,12 +16,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "astrokeras"
 # Bottom up. A module may import from its own layer and from those before it.
 LAYERS = (
     {"errors", "flags", "metrics", "densities", "layers", "resources"},
-    {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split"},
+    {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split", "identifiers"},
     {"chunk", "surveys"},
     {"stage", "store", "models"},
     {"targets", "plan", "ingest", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "work", "testing"},
-    {"runner", "barrier", "outputs"},
+    {"runner", "barrier", "chains", "outputs"},
     {"cli", "commands", "pipeline"},
     {"__init__", "__main__"},
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astrokeras.layers import AsinhMagnitudes, BandDropout, Colors, MaskedNormalization
+from astrokeras.layers import AsinhMagnitudes, BandDropout, Colors, ErrorJitter, MaskedNormalization
 from astrokeras.layers.photometry import masked_quantiles
 
 
@@ -110,6 +110,17 @@ def test_band_dropout_only_hides_and_never_all(seed, rate):
     np.testing.assert_array_equal(hidden.max(axis=1), observed.max(axis=1))
 
 
+def test_error_jitter_acts_in_training_only_and_keeps_the_median():
+    flux_err = np.full((20000, 3), 7.0, "float32")
+    layer = ErrorJitter(0.3, seed=5)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(flux_err)), flux_err)
+    factors = np.log(keras.ops.convert_to_numpy(layer(flux_err, training=True)) / 7.0)
+    np.testing.assert_allclose(factors.mean(axis=0), 0, atol=0.01)
+    np.testing.assert_allclose(factors.std(axis=0), 0.3, atol=0.01)
+    with pytest.raises(ValueError, match="at least 0"):
+        ErrorJitter(-0.1)
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
 def test_band_dropout_refuses_other_rates(rate):
     with pytest.raises(ValueError, match="at least 0 and below 1"):
@@ -122,7 +133,8 @@ def test_normalization_refuses_a_limit_of_zero():
 
 
 @pytest.mark.parametrize(
-    "layer", [BandDropout(0.3, seed=2), MaskedNormalization(limit=4.0), Colors(), AsinhMagnitudes()]
+    "layer",
+    [BandDropout(0.3, seed=2), ErrorJitter(0.1, seed=1), MaskedNormalization(limit=4.0), Colors(), AsinhMagnitudes()],
 )
 def test_config_round_trip(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))

@@ -110,3 +110,8 @@ def test_a_bad_address_or_value_names_the_argument(path, given, said):
 def test_the_file_is_not_touched(path):
     load(path, ["stages.photoz.batch=512"])
     assert path.read_text() == TEXT
+
+
+def test_a_value_may_have_several_lines(path):
+    source = load(path, ["source=stars:\n  files: b.fits\n  sentinels: [1]\n"]).source
+    assert (source.files, source.sentinels) == ("b.fits", (1,))

@@ -13,7 +13,7 @@ from astrokeras.flags import Flag
 from astrokeras.models.card import read_card
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.tasks.photoz_training import model_name
-from astrokeras.tasks.training import Recipe, redshift_range, usable_targets
+from astrokeras.tasks.recipe import Recipe, redshift_range, usable_targets
 
 TINY = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "n_grid": 32, "threads": 1, "seed": 3}
 BANDS = ("g", "r", "i")

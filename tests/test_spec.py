@@ -280,7 +280,10 @@ STAGE_MISTAKES = [
     ("colors: §[g, r]", "colors: needs a mapping {name: value}, got a list of 2"),
     ("colors: §5", "colors: needs a mapping {name: value}, got 5"),
     ("§colors: {id: a.b}", "colors: id 'a.b' needs letters, digits, '_' and '-'"),
-    ("§{colors: , photoz: }", "needs one 'stage: {parameters}', got colors, photoz"),
+    (
+        "§{colors: , photoz: }",
+        "needs one 'stage: {parameters}', got colors, photoz; indent parameters further than the name",
+    ),
     ("§[colors]", "needs one 'stage: {parameters}', got nothing"),
     ("colors: {§bands: {bandz}}", "colors.bands: needs a list, got a mapping {bandz}; a name in braces needs quotes"),
     ("colors: {bands: [§'{heer}']}", "no variable '{heer}'; did you mean 'here'?"),

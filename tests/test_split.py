@@ -98,3 +98,11 @@ def test_impossible_fractions(fractions):
 def test_nothing_left_to_train_on():
     with pytest.raises(TrainingError, match="no row of 2 is left"):
         assign({"id": keys_of(np.arange(2))}, {}, 0, np.array(["test", "test"]))
+
+
+def test_rows_without_the_first_key_are_drawn_one_by_one():
+    """A group column that is empty for most rows must not send all of these to one part."""
+    n = 2000
+    keys = {"group": row_keys([np.array([""] * n)]), "photometry": row_keys([np.arange(n)])}
+    part = assign(keys, {"test": 0.3}, seed=1).part
+    assert np.mean(part == "test") == pytest.approx(0.3, abs=0.05)

@@ -2,6 +2,10 @@
 
 import json
 import os
+import resource
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,10 +14,13 @@ from astropy.table import MaskedColumn, QTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from astrokeras import identifiers
+from astrokeras.chunk import project
 from astrokeras.errors import StoreError
 from astrokeras.fields import Field
 from astrokeras.file_digests import FileDigests
-from astrokeras.store import Store, digest, duplicates, id_hashes, made_once, making, read_part, receipt, write_part
+from astrokeras.identifiers import duplicates, id_hashes
+from astrokeras.store import Store, digest, made_once, making, read_part, receipt, write_json, write_part
 
 FIELDS = (
     Field(name="object_id", kind="id"),
@@ -88,12 +95,33 @@ def test_an_unfinished_directory_is_replaced(tmp_path):
 
 
 def test_prepare_removes_what_a_dead_process_left(tmp_path):
-    dead, alive = (tmp_path / "parts" / f".new-{pid}-x" for pid in (2**22 + 1, 1))
-    for leftover in (dead, alive):
+    host = socket.gethostname()
+    names = [f".new-{host}-{2**22 + 1}-x", f".new-{host}-1-x", f".new-elsewhere.{host}-{2**22 + 1}-x"]
+    dead, alive, elsewhere = (tmp_path / "parts" / name for name in names)
+    for leftover in (dead, alive, elsewhere):
         leftover.mkdir(parents=True)
+    (tmp_path / names[0]).write_text("{")
     Store(tmp_path).prepare()
     assert not dead.exists()
+    assert not (tmp_path / names[0]).exists()
+    # A process of another host may still be at work in a shared directory.
     assert alive.exists()
+    assert elsewhere.exists()
+
+
+def test_a_killed_writer_of_json_leaves_what_prepare_removes(tmp_path):
+    """The name beside the target is one that the next run knows as a leftover."""
+    script = (
+        "import os, signal\nfrom pathlib import Path\nfrom astrokeras import store\n"
+        "store.os.replace = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"store.write_json(Path({str(tmp_path / 'files.json')!r}), {{}})\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    Store(tmp_path).prepare()
+    assert list(tmp_path.iterdir()) == []
+    write_json(tmp_path / "files.json", {})
+    assert [p.name for p in tmp_path.iterdir()] == ["files.json"]
 
 
 def test_unwritable_root_is_said(tmp_path):
@@ -134,8 +162,42 @@ def test_duplicates_are_those_that_counting_finds(tmp_path_factory, parts):
         (root / str(k)).mkdir()
         array = np.array(ids) if ids else np.empty(0, np.int64)
         np.save(root / str(k) / "ids.npy", np.sort(id_hashes(array)))
-    found = duplicates(root / str(k) for k in range(len(parts)))
+    found = duplicates(root / str(k) / "ids.npy" for k in range(len(parts)))
     everything = [i for ids in parts for i in ids]
     expected = {i for i in everything if everything.count(i) > 1}
     wanted = np.sort(id_hashes(np.array(sorted(expected)))) if expected else []
     assert list(found) == list(wanted)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1 << 22])
+def test_duplicates_are_found_range_by_range(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(identifiers, "RANGE", limit)
+    draw = np.random.default_rng(1)
+    ids = draw.integers(0, 300, 200)
+    for k in range(5):
+        np.save(tmp_path / f"{k}.npy", np.sort(id_hashes(ids[k::5])))
+    values, counts = np.unique(ids, return_counts=True)
+    assert list(duplicates(tmp_path / f"{k}.npy" for k in range(5))) == list(values[counts > 1])
+
+
+def test_more_parts_than_open_files(tmp_path):
+    """A thousand partitions are a small survey, and 1024 open files what most systems allow."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for k in range(200):
+        np.save(tmp_path / f"{k}.npy", id_hashes(np.array([k, 1000])))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(150, limits[1]), limits[1]))
+    try:
+        assert list(duplicates(tmp_path / f"{k}.npy" for k in range(200))) == [1000]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_missing_cells_and_texts_come_back_missing(tmp_path):
+    fields = [Field(name="v", kind="i4", shape=(2,)), Field(name="t", kind="str")]
+    cells = MaskedColumn(np.arange(4, dtype=np.int32).reshape(2, 2), mask=[[True, False], [False, False]])
+    table = QTable({"v": cells, "t": MaskedColumn(["a", "b"], mask=[False, True])})
+    write_part(tmp_path / "p", project(table, fields, "test"), fields, {})
+    again = read_part(tmp_path / "p", ["v", "t"])
+    assert np.ma.getmaskarray(again["v"]).tolist() == [[True, False], [False, False]]
+    assert list(again["v"][1]) == [2, 3]
+    assert list(again["t"]) == ["a", ""]

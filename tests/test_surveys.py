@@ -77,6 +77,16 @@ class TestLanguage:
                 ("photometry", "m"),
                 "one of error, ivar and snr",
             ),
+            (
+                {"photometry": {"m": {"flux": "f", "constant_error": 0.1}}},
+                ("photometry", "m"),
+                "constant_error belongs to magnitudes",
+            ),
+            (
+                {"photometry": {"m": {"mag": "f", "system": "AB", "error": "e", "constant_error": 0.1}}},
+                ("photometry", "m"),
+                "or a constant_error",
+            ),
             ({"photometry": {"m": {"flux": "f", "bands": ["q"]}}}, ("photometry", "m", "bands"), "no band 'q'"),
             ({"bands": ["r", "g"], "photometry": {"m": {"flux": "f"}}}, ("photometry", "m"), "one column for several"),
             ({"photometry": {"m": {"flux": "f"}, "n": {"flux": "g"}}}, ("default",), "one of m, n"),
@@ -233,6 +243,19 @@ class TestFluxes:
         np.testing.assert_array_equal(np.isnan(flux), np.isnan(error))
         missing, bad = int(Flag.MISSING_BAND), int(Flag.MISSING_BAND | Flag.BAD_PHOTOMETRY)
         assert flags.tolist() == [0, 0, bad, missing, missing]
+
+    def test_constant_error_of_magnitudes(self):
+        statement = {"mag": "m", "system": "AB", "constant_error": 0.05}
+        survey = make(photometry={"p": statement}, missing=[99])
+        table = canonical_table(Table({"id": [1, 2, 3], "m": [20.0, 99.0, np.nan]}), survey)
+        flux = 3631e9 * 10 ** (-0.4 * 20)
+        np.testing.assert_allclose(table["flux_err_r"].value, [0.4 * np.log(10) * 0.05 * flux, np.nan, np.nan], 1e-6)
+        # An asinh magnitude has an error of flux where there is no flux, too.
+        zero = -2.5 * np.log10(SOFTENING["r"])
+        survey = make(bands={"r": {"softening": SOFTENING["r"]}}, photometry={"p": statement | {"system": "asinh"}})
+        table = canonical_table(Table({"id": [1], "m": [zero]}), survey)
+        expected = 0.4 * np.log(10) * 0.05 * 2 * SOFTENING["r"] * 3631e9
+        np.testing.assert_allclose(table["flux_err_r"].value, [expected], 1e-6)
 
     def test_what_is_missing_and_what_is_bad(self):
         missing, bad = int(Flag.MISSING_BAND), int(Flag.MISSING_BAND | Flag.BAD_PHOTOMETRY)

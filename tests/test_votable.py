@@ -169,6 +169,20 @@ def test_votlint_has_nothing_to_say(tmp_path):
     assert [votlint(path) for path in (one, empty, many)] == ["", "", ""]
 
 
+def test_equal_facts_and_names_are_valid(tmp_path):
+    """Two groups that state the same facts; a column called like a fact of the file; a table called like a column."""
+    bands = [flux_field(b, k, filter=f"SLOAN/SDSS.{b}", photometry="model") for b in "gr" for k in ("", "err")]
+    fields = (OBJECT_ID, *bands, Field(name="rows", kind="i4"), Field(name="pipeline", kind="i4"), FLAGS)
+    columns = {f.name: np.arange(3, dtype="i8" if f.kind == "id" else f.kind) for f in fields}
+    chunk = QTable({f.name: Quantity(columns[f.name], f.unit) if f.unit else columns[f.name] for f in fields})
+    path = write(tmp_path / "flags.vot", [chunk], fields)
+    assert votlint(path) == ""
+    table = read(path).get_first_table()
+    groups = {tuple(e.ref for e in g.entries[:2]): [e.value for e in g.entries[2:]] for g in table.groups}
+    assert groups["flux_r", "flux_err_r"] == ["SLOAN/SDSS.r", "model"]
+    assert table.to_table()["rows"].tolist() == [0, 1, 2]
+
+
 def test_no_partition_at_all(tmp_path):
     path = write(tmp_path / "out.vot", [])
     table = read(path).get_first_table()

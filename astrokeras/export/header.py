@@ -43,6 +43,9 @@ def document(
 ) -> bytes:
     """A VOTable 1.4 that says everything about a table but its data.
 
+    Only columns and coordinate systems have an ID: they are referred to. astropy makes one of every name, and a file in
+    which two groups state a ``filter``, or a column is called like the table, would not be valid.
+
     Parameters
     ----------
     name : str
@@ -62,6 +65,7 @@ def document(
     votable.resources.append(resource)
     table = tree.TableElement(votable, name=name)
     table.description = str(provenance.get("description") or f"{name}: {len(fields)} columns written by astrokeras")
+    table.ID = None
     resource.tables.append(table)
     _add_infos(votable, resource, provenance)
     systems = _add_systems(resource, fields)
@@ -137,6 +141,8 @@ def _add_infos(votable: tree.VOTableFile, resource: tree.Resource, provenance: M
         {k: v for k, v in provenance.items() if k not in origin and k not in ("date", "description")}
     ):
         resource.infos.append(tree.Info(name=name, value=text))
+    for info in (*votable.infos, *resource.infos):
+        info.ID = None
 
 
 def _add_systems(resource: tree.Resource, fields: tuple[Field, ...]) -> dict[str, str]:
@@ -185,6 +191,7 @@ def _param(votable: tree.VOTableFile, name: str, value: str | float) -> tree.Par
     else:
         more["datatype"] = "long" if isinstance(value, int) else "double"
     made = tree.Param(votable, name=name, **more)
+    made.ID = None
     if name in Flag.__members__:
         made.description = DESCRIPTIONS[Flag[name]]
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+_NO_LIMIT = 10_000
 #: Heading, name, factor, decimals.
 _COLUMNS = (
     ("bias", "bias", 1, 4),
@@ -39,9 +39,10 @@ def print_scores(report: Mapping[str, Any], title: str) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, scores in _samples(report):
         table.add_row(name, str(scores["n"]), *(_cell(scores.get(key), *how) for _, key, *how in shown))
-    # Narrower than this, cells would be cut; a terminal wraps the lines instead.
-    width = max(120, shutil.get_terminal_size((140, 24)).columns)
-    Console(file=sys.stdout, width=width, markup=False, highlight=False).print(table)
+    # Where the table is wider than the terminal, rich would cut cells; a terminal wraps the lines instead.
+    console = Console(file=sys.stdout, width=_NO_LIMIT, markup=False, highlight=False)
+    console.width = console.measure(table).maximum
+    console.print(table)
 
 
 def _samples(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

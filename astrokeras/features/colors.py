@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import AfterValidator
 from pydantic import Field as Parameter
-from pydantic import model_validator
 
 from ..fields import Band, Field, flux_field
 from ..stage import Stage
@@ -21,8 +21,19 @@ def _fluxes(bands: tuple[str, ...], measure: str) -> tuple[Field, ...]:
 
 
 def _read(chunk, band: str, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    """Flux and error of a band, NaN where they are no numbers."""
     middle = f"{measure}_" if measure else ""
-    return chunk[f"flux_{middle}{band}"].value, chunk[f"flux_err_{middle}{band}"].value
+    both = (np.asarray(chunk[f"{name}_{middle}{band}"].value, float) for name in ("flux", "flux_err"))
+    return tuple(np.where(np.isfinite(values), values, np.nan) for values in both)
+
+
+def _distinct(bands: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(bands)) < len(bands):
+        raise ValueError(f"bands must be distinct, got {list(bands)}")
+    return bands
+
+
+Bands = Annotated[tuple[Band, ...], AfterValidator(_distinct)]
 
 
 def magnitude_error(flux: np.ndarray, flux_err: np.ndarray) -> np.ndarray:
@@ -52,7 +63,7 @@ class Magnitudes(Stage):
     """
 
     name: ClassVar[str] = "magnitudes"
-    bands: tuple[Band, ...] = Parameter(min_length=1)
+    bands: Bands = Parameter(min_length=1)
     measure: Measure = ""
 
     def reads(self) -> tuple[Field, ...]:
@@ -86,7 +97,7 @@ class Magnitudes(Stage):
         for band in self.bands:
             flux, error = _read(chunk, band, self.measure)
             out[f"mag_{middle}{band}"] = njy_to_ab(flux).astype(np.float32)
-            out[f"mag_err_{middle}{band}"] = magnitude_error(flux, error).astype(np.float32)
+            out[f"mag_err_{middle}{band}"] = magnitude_error(flux, error)
         return out
 
 
@@ -115,14 +126,8 @@ class Colors(Stage):
     """
 
     name: ClassVar[str] = "colors"
-    bands: tuple[Band, ...] = Parameter(min_length=2)
+    bands: Bands = Parameter(min_length=2)
     measure: Measure = ""
-
-    @model_validator(mode="after")
-    def _distinct(self):
-        if len(set(self.bands)) < len(self.bands):
-            raise ValueError(f"bands must be distinct, got {list(self.bands)}")
-        return self
 
     def _pairs(self) -> list[tuple[str, str]]:
         return list(zip(self.bands, self.bands[1:], strict=False))
@@ -153,5 +158,5 @@ class Colors(Stage):
             (flux_a, error_a), (flux_b, error_b) = _read(chunk, a, self.measure), _read(chunk, b, self.measure)
             out[f"color_{a}_{b}"] = (njy_to_ab(flux_a) - njy_to_ab(flux_b)).astype(np.float32)
             errors = np.hypot(magnitude_error(flux_a, error_a), magnitude_error(flux_b, error_b))
-            out[f"color_err_{a}_{b}"] = np.where(np.isnan(out[f"color_{a}_{b}"]), np.nan, errors).astype(np.float32)
+            out[f"color_err_{a}_{b}"] = np.where(np.isnan(out[f"color_{a}_{b}"]), np.nan, errors)
         return out

@@ -1,7 +1,7 @@
 """Keras layers and losses of astrokeras; importing this package registers them for loading."""
 
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
-from .photometry import AsinhMagnitudes, BandDropout, Colors, MaskedNormalization
+from .photometry import AsinhMagnitudes, BandDropout, Colors, ErrorJitter, MaskedNormalization
 
 __all__ = [
     "AsinhMagnitudes",
@@ -9,6 +9,7 @@ __all__ = [
     "Colors",
     "Density",
     "DensityLoss",
+    "ErrorJitter",
     "LogDensity",
     "MaskedNormalization",
     "MixtureLogits",

@@ -83,6 +83,48 @@ class BandDropout(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
+class ErrorJitter(keras.layers.Layer):
+    """Multiplies flux errors by random factors while training, so that no network learns them by heart.
+
+    Within one patch of sky the errors of a survey hardly vary: a network that reads them exactly recognises the patch,
+    with the redshifts of its clusters, and fails on another. Each factor is ``exp(scale * N(0, 1))``.
+
+    Parameters
+    ----------
+    scale : float
+        Standard deviation of the logarithm of the factors, at least 0.
+    seed : int, optional
+        Seed of the layer's own random numbers.
+
+    Notes
+    -----
+    Input and output have the shape ``(batch, bands)``. Outside training the errors pass unchanged.
+    """
+
+    def __init__(self, scale=0.2, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not scale >= 0:
+            raise ValueError(f"ErrorJitter: scale must be at least 0, got {scale!r}")
+        self.scale = scale
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, flux_err, training=False):
+        """Return the errors, jittered when ``training`` is true."""
+        if not training or self.scale == 0:
+            return flux_err
+        return flux_err * ops.exp(self.scale * keras.random.normal(ops.shape(flux_err), seed=self.seed_generator))
+
+    def compute_output_shape(self, input_shape):
+        """Shape of the errors: the same as of the input."""
+        return input_shape
+
+    def get_config(self):
+        """Configuration for saving."""
+        return {**super().get_config(), "scale": self.scale, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class AsinhMagnitudes(keras.layers.Layer):
     """Asinh magnitudes of fluxes, and the logarithms of their errors.
 

@@ -22,6 +22,8 @@ def start() -> None:
         os.dup2(greeting.fileno(), 2)
         try:
             import_module("keras")
+        except KeyboardInterrupt:
+            raise
         except BaseException:
             greeting.seek(0)
             os.write(kept, greeting.read())

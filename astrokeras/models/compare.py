@@ -68,7 +68,8 @@ def lacking_bands(card: Card, known: Iterable[str]) -> list[str]:
     if len(card.bands) - len(lacking) < card.min_bands:
         raise ModelError(
             f"model {card.name} needs at least {card.min_bands} of its bands {_names(card.bands)}; "
-            f"the data lack {_names(lacking)}"
+            f"the data lack {_names(lacking)} (columns flux_{lacking[0]} and flux_err_{lacking[0]}, ...; a survey map "
+            "makes them of other columns)"
         )
     return lacking
 

@@ -9,6 +9,7 @@ from ..layers import (
     BandDropout,
     Colors,
     Density,
+    ErrorJitter,
     LogDensity,
     MaskedNormalization,
     MixtureLogits,
@@ -25,10 +26,8 @@ def photometry_inputs(n_bands, n_extra=0):
 
     Parameters
     ----------
-    n_bands : int
-        Number of bands, at least 2.
-    n_extra : int
-        Number of further scalars per object; 0 leaves the input ``extra`` out.
+    n_bands, n_extra : int
+        Number of bands, at least 2, and of further scalars per object; 0 leaves the input ``extra`` out.
 
     Returns
     -------
@@ -91,10 +90,8 @@ def photometry_encoder(flux, flux_err, observed, extra=None):
         1 - inputs["observed"],
     ]
     if extra is not None:
-        every = np.ones_like(rows["extra"])
-        features.append(
-            normalised("extra_values", inputs["extra"], keras.ops.ones_like(inputs["extra"]), rows["extra"], every)
-        )
+        every, sample_every = keras.ops.ones_like(inputs["extra"]), np.ones_like(rows["extra"])
+        features.append(normalised("extra_values", inputs["extra"], every, rows["extra"], sample_every))
     return keras.Model(inputs, keras.layers.Concatenate(name="features")(features), name="encoder", trainable=False)
 
 
@@ -110,26 +107,19 @@ def dense_trunk(
     dropout=0.0,
     batch_norm=False,
     initializer="he_normal",
-    name="trunk",
 ):
     """Residual network of dense layers: every layer after the first adds to what it was given.
 
     Parameters
     ----------
-    n_features, n_outputs : int
-        Width of input and output.
-    width, depth : int
-        Units per hidden layer and number of hidden layers, both at least 1.
-    activation : str
-        Keras name of the hidden layers' activation.
-    l1, l2 : float
-        Regularisation of the kernels.
-    dropout : float
-        Fraction of hidden units dropped after each layer in training.
+    n_features, n_outputs, width, depth : int
+        Units of input, output and every hidden layer, and number of hidden layers, all at least 1.
+    activation, initializer : str
+        Keras names: activation of the hidden layers, initialiser of their kernels.
+    l1, l2, dropout : float
+        Regularisation of the kernels; fraction of hidden units dropped after each layer in training.
     batch_norm : bool
         Batch normalisation before each activation.
-    initializer : str
-        Keras name of the initialiser of the hidden kernels.
 
     Returns
     -------
@@ -157,11 +147,21 @@ def dense_trunk(
             y = keras.layers.Dropout(dropout, name=f"dropout_{index}")(y)
         x = keras.layers.Add(name=f"add_{index}")([x, y]) if index else y
     outputs = keras.layers.Dense(n_outputs, kernel_regularizer=regularizer, name="outputs")(x)
-    return keras.Model(inputs, outputs, name=name)
+    return keras.Model(inputs, outputs, name="trunk")
 
 
 def photoz_network(
-    encoder, *, z_min, z_max, n_grid=200, network="spline", coefficients=36, components=6, band_dropout=0.05, **trunk
+    encoder,
+    *,
+    z_min,
+    z_max,
+    n_grid=200,
+    network="spline",
+    coefficients=36,
+    components=6,
+    band_dropout=0.06,
+    error_jitter=0.2,
+    **trunk,
 ):
     """One trainable member: from photometry to the log density of the redshift on a uniform grid.
 
@@ -176,12 +176,10 @@ def photoz_network(
     network : {"spline", "binned", "mixture"}
         What the network gives: coefficients of a log-spline density, one output per node (softmax over bins), or a
         mixture of normal distributions. All three are evaluated at the nodes.
-    coefficients : int
-        Coefficients of the splines, at least 4.
-    components : int
-        Components of the mixture.
-    band_dropout : float
-        Probability to hide a band in training, see `astrokeras.layers.BandDropout`.
+    coefficients, components : int
+        Coefficients of the splines, at least 4; components of the mixture.
+    band_dropout, error_jitter : float
+        In training only: see `astrokeras.layers.BandDropout` and `astrokeras.layers.ErrorJitter`.
     **trunk
         Parameters of `dense_trunk`.
 
@@ -207,8 +205,12 @@ def photoz_network(
         logits = MixtureLogits(z_min, z_max, n_grid, name="mixture")(logits)
     head = keras.Model(raw, logits, name="member")
     inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
-    hidden = BandDropout(band_dropout, name="band_dropout")(inputs["observed"])
-    log_pdf = LogDensity(z_min, z_max, name="log_pdf")(head(encoder({**inputs, "observed": hidden})))
+    seen = {
+        **inputs,
+        "flux_err": ErrorJitter(error_jitter, name="error_jitter")(inputs["flux_err"]),
+        "observed": BandDropout(band_dropout, name="band_dropout")(inputs["observed"]),
+    }
+    log_pdf = LogDensity(z_min, z_max, name="log_pdf")(head(encoder(seen)))
     return keras.Model(inputs, log_pdf, name="photoz_member")
 
 
@@ -257,7 +259,7 @@ def ensemble(members, temperature=1.0):
     return keras.Model(inputs, outputs, name="photoz")
 
 
-def fit_temperature(pdf, grid, z_true, bounds=(0.4, 2.5), outlier_fraction=0.02):
+def fit_temperature(pdf, grid, z_true, outlier_fraction=0.02):
     """Temperature that maximises a robust likelihood of true redshifts under p^(1/T).
 
     The likelihood is that of the density mixed with a uniform one, which owns ``outlier_fraction``: without it a few
@@ -272,15 +274,13 @@ def fit_temperature(pdf, grid, z_true, bounds=(0.4, 2.5), outlier_fraction=0.02)
         Nodes, uniform, ``(n_grid,)``.
     z_true : numpy.ndarray
         True redshifts, ``(rows,)``; clipped to the grid.
-    bounds : tuple of float
-        Range that is searched.
     outlier_fraction : float
         Share of the uniform density, from 0 up to but not including 1.
 
     Returns
     -------
     float
-        Temperature, to 0.1 %.
+        Temperature between 0.4 and 2.5, to 0.1 %.
     """
     step = grid[1] - grid[0]
     position = np.clip((np.asarray(z_true, dtype=np.float64) - grid[0]) / step, 0, len(grid) - 1)
@@ -295,5 +295,5 @@ def fit_temperature(pdf, grid, z_true, bounds=(0.4, 2.5), outlier_fraction=0.02)
         mixed = (1 - outlier_fraction) * at_truth + outlier_fraction / (grid[-1] - grid[0])
         return -np.mean(np.log(np.maximum(mixed, np.finfo(np.float32).tiny)))
 
-    best = minimize_scalar(loss, bounds=np.log(bounds), method="bounded", options={"xatol": 1e-3})
+    best = minimize_scalar(loss, bounds=np.log([0.4, 2.5]), method="bounded", options={"xatol": 1e-3})
     return float(np.exp(best.x))

@@ -209,10 +209,9 @@ def _syntax(error: Any, text: str, line: int) -> str:
     if "'\\t'" in found:
         return "a tab; YAML is indented with spaces"
     message = f"not valid YAML: {found}" + (f" {error.context}" if error.problem and error.context else "")
-    lines = text.splitlines()
-    if line <= len(lines) and _BARE_BRACE.search(lines[line - 1]):
-        message += "; a text that starts with '{' needs quotes"
-    return message
+    if _BARE_BRACE.search("".join(text.splitlines()[line - 1 : line])):
+        return f"{message}; a text that starts with '{{' needs quotes"
+    return message + ("; is it indented like the lines it belongs to?" if "block end" in found else "")
 
 
 class _StopError(ValueError):

@@ -66,7 +66,9 @@ def _value(text: str, offset: int, problems: list[Problem]) -> Node | None:
     if not text[offset:].strip():
         return Scalar("", Place(f"--set {text}", 1, offset + 1))
     # Padded, so that the columns are those of the argument.
-    return parse_yaml(" " * offset + text[offset:], f"--set {text}", problems)
+    # Blanks in front keep the columns right; before several lines they would change what is indented below what.
+    blanks = "" if "\n" in text else " " * offset
+    return parse_yaml(blanks + text[offset:], f"--set {text}", problems)
 
 
 def _section(root: Mapping, keys: list[str], change: _Change, sections: tuple[str, ...]) -> Mapping:

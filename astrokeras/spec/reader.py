@@ -225,7 +225,9 @@ class _Reader:
         else:
             found = ", ".join(node.values) if isinstance(node, Mapping) else "nothing"
             at = node.place if isinstance(node, Mapping) else place
-            self.add(at, f"needs one '{kind[:-1]}: {{parameters}}', got {found or 'nothing'}")
+            # Parameters as far left as the name: they are keys beside it, not below.
+            hint = "; indent parameters further than the name" if isinstance(node, Mapping) and node.values else ""
+            self.add(at, f"needs one '{kind[:-1]}: {{parameters}}', got {found or 'nothing'}{hint}")
             return
         self.places.update(walk(address, inside, place))
         self.places[address] = place

@@ -81,6 +81,8 @@ def fluxes(request: Request, channel: Channel, columns: Mapping[str, Native]) ->
     value = Measurements.of(numbers(columns, channel.value), sentinels)
     uncertainty = None if channel.error is None else Measurements.of(numbers(columns, channel.error), sentinels)
     error = None if statement.snr is not None else uncertainty
+    if statement.constant_error is not None:
+        error = Measurements.of(np.full(len(value.data), statement.constant_error), ())
     offset = facts.ab_offset if request.ab_offsets else 0.0
     if statement.mag is not None:
         _no_flux_unit(columns[channel.value], channel.value)

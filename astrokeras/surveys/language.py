@@ -125,6 +125,8 @@ class Photometry(Statement):
     error, ivar, snr : str, optional
         Template of the columns of standard errors (same unit), inverse variances, or ratios of flux to error; none: no
         errors are known.
+    constant_error : float, optional
+        Instead: one error in mag for all magnitudes, of a catalog that has no errors.
     flag : str, optional
         Template of boolean or integer columns; where not 0, the measurement is bad. Used where a file has it.
     unit : str, optional
@@ -146,6 +148,7 @@ class Photometry(Statement):
     error: Template | None = None
     ivar: Template | None = None
     snr: Template | None = None
+    constant_error: Annotated[float, Field(gt=0)] | None = None
     flag: Template | None = None
     unit: FluxUnit | None = None
     zero_point: float | None = None
@@ -174,8 +177,10 @@ class Photometry(Statement):
             raise ValueError("unit and zero_point belong to flux columns; a magnitude has a system")
         if self.flux is not None and self.system is not None:
             raise ValueError("system belongs to magnitudes; a flux has a unit or a zero_point")
-        if sum(x is not None for x in (self.error, self.ivar, self.snr)) > 1:
-            raise ValueError("needs one of error, ivar and snr")
+        if sum(x is not None for x in (self.error, self.ivar, self.snr, self.constant_error)) > 1:
+            raise ValueError("needs one of error, ivar and snr, or a constant_error")
+        if self.flux is not None and self.constant_error is not None:
+            raise ValueError("constant_error belongs to magnitudes; a flux has error, ivar or snr")
         if self.mag is not None and self.ivar is not None:
             raise ValueError("ivar belongs to fluxes; a magnitude has an error or snr")
         if self.unit is not None and self.zero_point is not None:

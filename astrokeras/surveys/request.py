@@ -37,6 +37,11 @@ class Channel:
     flag: str | None
 
     @property
+    def has_error(self) -> bool:
+        """Whether errors are known."""
+        return self.error is not None or self.photometry.constant_error is not None
+
+    @property
     def flux_name(self) -> str:
         """Canonical name of the flux."""
         return flux_field(self.band, self.measure).name
@@ -105,7 +110,7 @@ class Request:
         for channel in self.channels:
             facts = self._facts(channel)
             out.append(flux_field(channel.band, channel.measure, **facts))
-            if channel.error is not None:
+            if channel.has_error:
                 out.append(flux_field(channel.band, _err(channel.measure), **facts))
         out += [made for name, made in LABELS.items() if getattr(survey, name) is not None]
         out += [GROUP] if survey.group is not None else []

@@ -18,12 +18,15 @@ from ..models.card import Card, Grid, photometry_inputs, read_card
 from ..models.library import find
 from ..models.tensors import blank, decode, encode, match, written_fields
 from ..stage import Trainable
-from .photoz_training import facts_of, provisional_card, split_of, train_and_save
-from .training import Examples, Recipe, redshift_range, usable_targets
+from .photoz_training import facts_of, model_name, provisional_card, split_of, train_and_save
+from .recipe import Recipe, redshift_range, usable_targets
+from .training import Examples
 
 if TYPE_CHECKING:
     from astropy.table import QTable, Table
 
+#: What a card decides beside the graph.
+RULES = {"bands", "inputs", "outputs", "may_miss", "min_bands", "grid", "domain"}
 COLUMNS = ("z_phot", "z_mode", "z_lo", "z_hi", "z_pdf")
 Override = Literal["filter", "photometry", "dereddened"]
 
@@ -142,6 +145,13 @@ class PhotoZ(Trainable):
         """See `Trainable.model_digest`."""
         return None if self.model is None else self.card().digest
 
+    def model_state(self) -> dict[str, Any]:
+        """See `Trainable.model_state`: the rules of the card count, and the name that training writes into it."""
+        if self.model is None:
+            return {"name": model_name(self.save)}
+        card = self.card()
+        return {"digest": card.digest, **card.model_dump(mode="json", include=RULES)}
+
     def with_model(self, directory: str | Path) -> Self:
         """See `Trainable.with_model`."""
         return self.model_copy(update={"model": str(directory), "train": None, "bands": (), "extra": (), "save": None})
@@ -178,9 +188,10 @@ class PhotoZ(Trainable):
         if self.model is None:
             raise TrainingError("photoz has no model yet: call fit")
         ready = predictor(find(self.model), batch=self.batch)
-        names = self._columns()
-        tensors, flags = encode(chunk, ready.card, self.override)
-        columns = ready.run(tensors, lambda outputs: decode(outputs, ready.card, names))
+        # The predictor is kept by the digest of the graph; the card may have changed since.
+        names, card = self._columns(), self.card()
+        tensors, flags = encode(chunk, card, self.override)
+        columns = ready.run(tensors, lambda outputs: decode(outputs, card, names))
         return {**blank(columns, flags), FLAGS.name: flags}
 
     def training_fields(self) -> tuple[Field, ...]:
@@ -214,6 +225,8 @@ class PhotoZ(Trainable):
         table = border.canonical(dataset)
         projected = border.project(table, self.training_fields(), self.name)
         target = np.asarray(projected[self.train.target], float)
+        chosen = self._chosen(projected, table)
+        target = np.where(chosen, target, np.nan)
         good = usable_targets(target, self.train)
         part = split_of(table, projected, self._input_names(), self.train.seed)
         known = good & np.isin(part, ("train", "validate", "calibrate"))
@@ -227,7 +240,7 @@ class PhotoZ(Trainable):
         facts = {
             "split": table.meta.get("split", {}),
             "where": table.meta.get("where", ""),
-            "unusable_target": int(np.count_nonzero(~good)),
+            "unusable_target": int(np.count_nonzero(chosen & ~good)),
         }
         train_and_save(self.train, card, rows, Path(directory), facts, on_epoch)
         return self.with_model(directory)

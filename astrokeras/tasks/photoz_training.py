@@ -14,7 +14,8 @@ from ..fields import Field
 from ..models.card import Card, Grid, Metric, Training, versions
 from ..models.tensors import domain
 from ..split import assign, row_keys
-from .training import Examples, Recipe, fit_members
+from .recipe import Recipe
+from .training import Examples, fit_members
 
 if TYPE_CHECKING:
     from astropy.table import QTable
