@@ -132,7 +132,8 @@ def _fields(delivery: Delivery, output: Output, chains: list[Sequence[Stage]]) -
         if odd:
             raise OutputError(
                 f"{output.path}: column {odd[0].name!r} is not the same in all fields that it merges "
-                f"({odd[0].meta} and {odd[-1].meta}); write one product per field, with {{field}} in its path, or leave the column out"
+                f"({odd[0].meta} and {odd[-1].meta}); write one product per field, with {{field}} in its path, "
+                "or leave the column out"
             )
     return first
 

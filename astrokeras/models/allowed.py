@@ -27,14 +27,14 @@ _LAYERS = _words("""
     Add Average Concatenate Maximum Minimum Multiply Subtract Flatten Reshape
     Conv2D Conv2DTranspose DepthwiseConv2D SeparableConv2D UpSampling2D ZeroPadding2D Cropping2D
     AveragePooling2D MaxPooling2D GlobalAveragePooling2D GlobalMaxPooling2D""")
-_INITIALIZERS = _words("""
+INITIALIZERS = _words("""
     Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal
     OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros""")
 _REGULARIZERS = _words("L1 L2 L1L2")
 _CONSTRAINTS = _words("MaxNorm MinMaxNorm NonNeg UnitNorm")
 _OPS = _words("Absolute Add Divide Multiply Negative OnesLike Subtract ZerosLike")
 _DTYPES = _words("float16 bfloat16 float32 float64 mixed_float16 mixed_bfloat16")
-_ACTIVATIONS = _words("""
+ACTIVATIONS = _words("""
     celu elu exponential gelu hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid log_softmax
     mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign swish tanh tanh_shrink""")
 
@@ -42,7 +42,7 @@ _ACTIVATIONS = _words("""
 _CLASSES = {
     "keras": frozenset({"DTypePolicy", "Sequential"}),
     "keras.layers": _LAYERS,
-    "keras.initializers": _INITIALIZERS,
+    "keras.initializers": INITIALIZERS,
     "keras.regularizers": _REGULARIZERS,
     "keras.constraints": _CONSTRAINTS,
     "keras.src.models.functional": frozenset({"Functional"}),
@@ -65,8 +65,8 @@ def problem(key: str, value: Any) -> str | None:
         return f"{key} {value} is too large; at most {MAX_INT} is allowed"
     if isinstance(value, list):
         return _list_problem(key, value)
-    if key.endswith("activation") and isinstance(value, str) and value not in _ACTIVATIONS:
-        return f"{key} {value!r} is not allowed; activations are {', '.join(sorted(_ACTIVATIONS))}"
+    if key.endswith("activation") and isinstance(value, str) and value not in ACTIVATIONS:
+        return f"{key} {value!r} is not allowed; activations are {', '.join(sorted(ACTIVATIONS))}"
     if key in _FORBIDDEN and value is not None:
         return f"{key} is not allowed"
     return None

@@ -49,7 +49,7 @@ def provisional_card(save: str | None, recipe: Recipe, inputs: tuple[Field, ...]
     bands = tuple(f.name.removeprefix("flux_err_") for f in inputs if f.name.startswith("flux_err_"))
     meta = {"z_min": grid.z_min, "z_max": grid.z_max}
     return Card(
-        name=name,
+        name=recipe.name or name,
         version=version,
         task="photoz",
         description=recipe.description,

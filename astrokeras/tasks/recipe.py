@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic import Field as Parameter
 
-from ..errors import TrainingError
+from ..errors import TrainingError, did_you_mean
+from ..models.allowed import ACTIVATIONS, INITIALIZERS
+
+_OPTIMIZERS = frozenset("adadelta adafactor adagrad adam adamax adamw lamb lion nadam rmsprop sgd".split())
+_INITIALIZERS = frozenset(re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in INITIALIZERS)
+
+
+def _one_of(names: frozenset[str]) -> AfterValidator:
+    """A Keras name, known without importing Keras."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"no {name!r} in Keras{did_you_mean(name, names)}")
+        return name
+
+    return AfterValidator(check)
 
 #: Redshifts just below zero are galaxies with peculiar velocities; below this they are failures.
 LOWEST_REDSHIFT = -0.02
@@ -58,6 +74,8 @@ class Recipe(BaseModel):
         Of initial weights, order of rows, dropout.
     threads : int
         Threads of the numerical library: results depend on it in the last bits.
+    name : str
+        Name of the model; by default that of the directory it is saved in.
     licence, description : str
         Written into the card.
     """
@@ -71,8 +89,8 @@ class Recipe(BaseModel):
     members: int = Parameter(default=4, ge=1, le=32)
     coefficients: int = Parameter(default=36, ge=4, le=512)
     components: int = Parameter(default=6, ge=1, le=64)
-    activation: str = "swish"
-    initializer: str = "he_normal"
+    activation: Annotated[str, _one_of(ACTIVATIONS)] = "swish"
+    initializer: Annotated[str, _one_of(_INITIALIZERS)] = "he_normal"
     l1: float = Parameter(default=0.0, ge=0)
     l2: float = Parameter(default=0.0, ge=0)
     dropout: float = Parameter(default=0.0, ge=0, lt=1)
@@ -83,7 +101,7 @@ class Recipe(BaseModel):
     z_min: float | None = None
     z_max: float | None = None
     n_grid: int = Parameter(default=200, ge=16, le=4096)
-    optimizer: str = "adamw"
+    optimizer: Annotated[str, _one_of(_OPTIMIZERS)] = "adamw"
     learning_rate: float = Parameter(default=4e-3, gt=0)
     weight_decay: float = Parameter(default=0.2, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -92,6 +110,7 @@ class Recipe(BaseModel):
     patience: int = Parameter(default=15, ge=1)
     seed: int = Parameter(default=0, ge=0, lt=2**31)
     threads: int = Parameter(default=2, ge=1, le=256)
+    name: str = ""
     licence: str = ""
     description: str = ""
 
