@@ -16,13 +16,13 @@ from .chunk import concatenate
 from .errors import StoreError, TrainingError
 from .identifiers import duplicates, id_hashes
 from .links import Link, load
-from .plan import needed
 from .provenance import identity
 from .spec import Split
 from .split import Split as Assigned
 from .split import assign, row_keys
 from .stage import Trainable
 from .store import Store, beside, digest, made_once, receipt, sweep
+from .walk import needed
 
 
 def find_repeated(store: Store, links: Sequence[Link]) -> tuple[Path, int]:
@@ -76,7 +76,7 @@ def train(
     table = concatenate([load(link, _columns(stage, split, link), final=True) for link in links])
     part = _assigned(stage, table, split, "split" if links[0].split else None)
     table["split"] = part.part
-    table.meta.update(split=_said(split) or {}, where=links[0].source.where or "")
+    table.meta.update(split=_said(split) or {}, where=links[0].source.where or "", source=_source(links))
     key = digest(["train", identity(stage, digest_of), [link.digest for link in links], _said(split)])
     directory = store.model(key)
     if again:
@@ -96,13 +96,20 @@ def train(
     return Fitted(stage.with_model(model), moved, found | {"repeated": part.repeated, "withheld": part.withheld})
 
 
+def _source(links: Sequence[Link]) -> dict[str, Any]:
+    """Where the rows came from, for the card: names, not paths."""
+    files = sorted({Path(path).name for link in links for path in link.partition.files})
+    return {"name": links[0].source.name, "files": files[:20], "number_of_files": len(files)}
+
+
 def _said(split: Split | None) -> Any:
     return None if split is None else split.model_dump(mode="json", by_alias=True)
 
 
 def _columns(stage: Trainable, split: Split | None, link: Link) -> list[str]:
     keys = [name for name in (split.group, split.by) if name] if split else []
-    own = ["split"] if "split" in link.columns() else []
+    # A survey map may say which rows are one object, and files to which part they belong.
+    own = sorted({"split", "group"} & link.columns())
     return ["object_id", "flags", *(f.name for f in needed(stage)), *keys, *own]
 
 
@@ -114,12 +121,13 @@ def _assigned(stage: Trainable, table: QTable, split: Split | None, divided: str
     split = split or Split()
     ids = id_hashes(np.asarray(table["object_id"]))
     repeats = len(ids) - len(np.unique(ids))
-    if repeats and split.group is None:
+    told = split.group or ("group" if "group" in table.colnames else None)
+    if repeats and told is None:
         raise TrainingError(
             f"{repeats} of {len(ids)} object ids repeat an earlier one; name the column that tells objects apart, "
             "`split: {group: object_id}` if equal ids are one object"
         )
-    group = {} if split.group is None else {"group": row_keys([np.asarray(table[split.group])])}
+    group = {} if told is None else {"group": row_keys([np.asarray(table[told])])}
     # Unique ids join nothing; they name the object for the draw.
     names = {} if repeats else {"object_id": row_keys([ids.view(np.int64)])}
     inputs = [np.asarray(table[f.name]) for f in stage.reads() if f.name in table.colnames]

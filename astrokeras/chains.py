@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 from .fields import Field, by_name
 from .links import Link
-from .plan import needed
 from .provenance import identity
 from .stage import Stage
 from .store import Store, digest, receipt
+from .walk import needed
 from .work import PartTask
 
 #: Columns of every part.
@@ -78,8 +77,6 @@ class Chain:
         done = self._done([store.part(key) for key in keys], forced)
         if done == len(self.stages):
             return None, behind
-        # A part that lacks a column, or is to be done again, would win over the new one.
-        shutil.rmtree(directory, ignore_errors=True)
         passed = set() if link.parts else set(self.keeps)
         if done > 0:
             link = link.with_part(store.part(keys[done]), keys[done])

@@ -63,7 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     models.add_parser("list", help="models that are found by name")
     for name, text in (("show", "print the card of a model"), ("verify", "replay the golden rows of a model")):
-        models.add_parser(name, help=text).add_argument("model", help="directory, or name@version")
+        parser_of = models.add_parser(name, help=text)
+        parser_of.add_argument("model", help="directory, or name@version")
+        if name == "show":
+            parser_of.add_argument("--json", action="store_true", help="print the whole card as JSON")
     catalogs = command("catalogs", "list the survey maps, or show one").add_subparsers(
         dest="action", required=True, metavar="list|show"
     )

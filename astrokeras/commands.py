@@ -19,6 +19,7 @@ from .errors import ModelError
 from .spec import load
 
 if TYPE_CHECKING:
+    from .models.card import Card
     from .plan import Plan
     from .store import Store
 
@@ -28,10 +29,12 @@ OUT = Console(soft_wrap=True, highlight=False, markup=False)
 
 def check(options: Namespace) -> int:
     """Check a pipeline file."""
-    from .plan import check_pipeline
+    from .walk import check_pipeline
 
     pipeline = load(options.pipeline, options.sets)
-    fields = check_pipeline(pipeline)
+    fields, notes = check_pipeline(pipeline)
+    for note in notes:
+        OUT.print(f"note: {note}")
     OUT.print(f"{options.pipeline}: fine ({len(pipeline.stages)} stages, {len(fields)} columns)")
     return 0
 
@@ -48,6 +51,8 @@ def _planned(options: Namespace) -> tuple[Plan, Store]:
 
 def plan(options: Namespace) -> int:
     """Show what a run would do."""
+    from .runner import Run
+
     made, store = _planned(options)
     pipeline = made.pipeline
     OUT.print(f"{pipeline.name}: {len(made.bounds)} field(s), {sum(map(len, made.partitions))} partition(s)")
@@ -63,13 +68,15 @@ def plan(options: Namespace) -> int:
     for number, segment in enumerate(made.segments):
         names = " → ".join(pipeline.stage_ids()[i] for i in segment.stages) or "read"
         then = "" if segment.trains is None else f", then train {pipeline.stage_ids()[segment.trains]}"
-        OUT.print(f"segment {number + 1}: {names}{then}")
+        done = f" ({Run(made, store, start=options.start).count_done()} partition(s) done)" if not number else ""
+        OUT.print(f"segment {number + 1}: {names}{done}{then}")
     width = sum(f.nbytes for f in made.fields)
     OUT.print(f"columns: {', '.join(f.name for f in made.fields)} ({width} bytes per row)")
     for output in pipeline.outputs:
         columns = ", ".join(f.name for f in output.reads(made.fields))
         OUT.print(f"output {output.name} → {output.path}: {columns}")
-    _done(store)
+    for note in made.notes:
+        OUT.print(f"note: {note}")
     return 0
 
 
@@ -205,8 +212,8 @@ def models(options: Namespace) -> int:
         return _list_models()
     directory = find(options.model)
     if options.action == "show":
-        OUT.print_json(read_card(directory).model_dump_json())
-        return 0
+        card = read_card(directory)
+        return _show_card(card) if not options.json else OUT.print_json(card.model_dump_json()) or 0
     from .models.bundle import verify
 
     report = verify(directory)
@@ -216,6 +223,14 @@ def models(options: Namespace) -> int:
         f"{report.max_difference:.3g}, digest {report.card.digest}",
     )
     return 0 if report.ok else 1
+
+
+def _show_card(card: Card) -> int:
+    from .models.summary import summary
+
+    for name, text in summary(card):
+        OUT.print(f"{name:15}{text}")
+    return 0
 
 
 def _list_models() -> int:

@@ -8,10 +8,11 @@ from typing import Any, Self
 
 from . import spec
 from .executors import executor
-from .plan import check_pipeline, make_plan
+from .plan import make_plan
 from .progress import Reporter
 from .runner import Run
 from .store import Store
+from .walk import check_pipeline
 
 
 class Pipeline:
@@ -30,7 +31,7 @@ class Pipeline:
 
     def __init__(self, parsed: spec.Pipeline):
         self.parsed = parsed
-        self.columns = check_pipeline(parsed)
+        self.columns, self.notes = check_pipeline(parsed)
 
     @classmethod
     def read(cls, path: str | Path, sets: Iterable[str] = ()) -> Self:

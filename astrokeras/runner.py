@@ -59,6 +59,16 @@ class Run:
     failures: list[AstrokerasError] = field(default_factory=list, init=False)
     record: dict[str, Any] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        self._places = {bound.field: i for i, bound in enumerate(self.plan.bounds)}
+        self.files = FileDigests(self.store.root / "files.json")
+
+    def count_done(self) -> int:
+        """Number of partitions whose way through the first segment is stored."""
+        links = self._first_links()
+        tasks, _ = self._tasks(self.plan.segments[0], links, [list(bound.stages) for bound in self.plan.bounds])
+        return len(links) - len(tasks)
+
     def __call__(self) -> dict[str, Any]:
         """Run, and return the record.
 
@@ -68,10 +78,8 @@ class Run:
             The first failure, unless ``keep_going``.
         """
         self.store.prepare()
-        self._places = {bound.field: i for i, bound in enumerate(self.plan.bounds)}
         self.failures += self.plan.failed.values()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.files = FileDigests(self.store.root / "files.json")
         self.record = {
             "pipeline": self.plan.pipeline.name,
             "pipeline_digest": self.plan.pipeline.digest,
@@ -110,6 +118,9 @@ class Run:
         stages = [list(bound.stages) for bound in self.plan.bounds]
         links = self._first_links()
         LOG.info("%d partitions of %d fields", len(links), len(self.plan.bounds))
+        for note in self.plan.notes:
+            self.reporter.say(f"note: {note}")
+            LOG.info("note: %s", note)
         for number, segment in enumerate(self.plan.segments):
             if segment.stages or not number:
                 links = self._segment(segment, links, stages)
@@ -134,7 +145,10 @@ class Run:
                 links.append(Link(bound.source, partition, bound.field, len(links), key))
         return links
 
-    def _segment(self, segment: Segment, links: list[Link], stages: list[list[Stage]]) -> list[Link]:
+    def _tasks(
+        self, segment: Segment, links: list[Link], stages: list[list[Stage]]
+    ) -> tuple[list[PartTask], list[Link]]:
+        """Tasks of the partitions that are not done, and the links behind the segment."""
         forced = bool(segment.stages) and self._again(segment.stages[0])
         known = by_name([*self.plan.fields, OBJECT_ID, FLAGS])
         chains: dict[tuple[int, ...], Chain] = {}
@@ -149,6 +163,10 @@ class Run:
             task, behind = chain.task(link, self.store, known, forced)
             tasks += [task] if task else []
             moved.append(behind)
+        return tasks, moved
+
+    def _segment(self, segment: Segment, links: list[Link], stages: list[list[Stage]]) -> list[Link]:
+        tasks, moved = self._tasks(segment, links, stages)
         names = " → ".join(self._name(i) for i in segment.stages) or "read"
         done = len(links) - len(tasks)
         self.reporter.say(f"{names}: {len(links)} partitions" + (f", {done} already done" if done else ""))

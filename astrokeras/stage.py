@@ -95,8 +95,15 @@ class Stage(Configured):
         """Fields added. A ``flags`` Field means: bits to set."""
         raise NotImplementedError
 
-    def accepts(self, available: tuple[Field, ...]) -> None:
-        """Look at the fields before the stage; raise an AstrokerasError where they cannot serve (another filter)."""
+    def accepts(self, available: tuple[Field, ...]) -> tuple[str, ...]:
+        """Look at the fields before the stage; raise an AstrokerasError where they cannot serve (another filter).
+
+        Returns
+        -------
+        tuple of str
+            What the user should know (a band that is masked).
+        """
+        return ()
 
     def run(self, chunk: QTable) -> dict[str, Any]:
         """Return ``{column: values}`` for every field of `writes`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ def make_part(task: PartTask) -> dict[str, Any]:
             chunk = stage(chunk)
     laps.end("stages")
     with Told("storing", task.link):
+        # A part that lacks a column, or is to be done again, would win over the new one.
+        shutil.rmtree(task.directory, ignore_errors=True)
         made = write_part(task.directory, chunk, _present(chunk, task.stored), {"rows_read": read})
     laps.end("store")
     return {"rows": made["rows"], "rows_read": read, **laps.facts()}

@@ -57,7 +57,7 @@ def test_check_loads_nothing_heavy(here, small_model):
     Path("m.yaml").write_text(text)
     for file in ("p.yaml", "m.yaml"):
         loaded = imported("check", file, cwd=here)
-        assert "astrokeras.plan" in loaded
+        assert "astrokeras.walk" in loaded
         assert not loaded & set(HEAVY), sorted(loaded & set(HEAVY))
 
 
@@ -122,7 +122,14 @@ def test_run_status_plan(here, capsys):
     assert main(["status", "p.yaml"]) == 0
     assert "never run" in capsys.readouterr().out
     assert main(["plan", "p.yaml"]) == 0
-    assert "segment 1: colors" in capsys.readouterr().out
+    assert "segment 1: colors (0 partition(s) done)" in capsys.readouterr().out
+    assert not Path(".astrokeras").exists()
+    assert main(["run", "p.yaml"]) == 0
+    assert main(["plan", "p.yaml"]) == 0
+    assert "segment 1: colors (1 partition(s) done)" in capsys.readouterr().out
+    assert main(["plan", "p.yaml", "--set", "source.synthetic.seed=9"]) == 0
+    assert "segment 1: colors (0 partition(s) done)" in capsys.readouterr().out
+    Path("out.vot").unlink()
     assert main(["run", "p.yaml"]) == 0
     said = capsys.readouterr().err
     assert "out.vot: 100 rows" in said
@@ -193,6 +200,10 @@ def test_listings(here, capsys):
 
 def test_models_show_and_verify(small_model, capsys):
     assert main(["models", "show", str(small_model)]) == 0
+    said = capsys.readouterr().out
+    assert "g (SLOAN/SDSS.g, model, dereddened: yes)" in said
+    assert "epochs 6" in said
+    assert main(["models", "show", str(small_model), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bands"] == ["u", "g", "r", "i", "z"]
     assert main(["models", "verify", str(small_model)]) == 0
     assert "fine" in capsys.readouterr().out

@@ -19,7 +19,7 @@ LAYERS = (
     {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split", "identifiers"},
     {"chunk", "surveys"},
     {"stage", "store", "models"},
-    {"targets", "plan", "ingest", "features", "tasks", "export", "synthetic"},
+    {"targets", "walk", "plan", "ingest", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "work", "testing"},
     {"runner", "barrier", "chains", "outputs"},
     {"cli", "commands", "pipeline"},

@@ -82,14 +82,12 @@ class Training(Part):
 
     Parameters
     ----------
-    data : str
-        Digest of the training data.
+    data, source : str, dict
+        Digest of the training rows; where they came from.
     where : str
         Selection; empty for none.
-    count : int
-        Rows used to fit.
-    counts : dict
-        Rows of each part of the split.
+    count, counts : int, dict
+        Rows used to fit; rows of each part of the split.
     split : dict
         The rule of the split: fractions, group, seed.
     seed, threads : int
@@ -101,6 +99,7 @@ class Training(Part):
     """
 
     data: str = ""
+    source: dict[str, JsonValue] = {}
     where: str = ""
     count: int = 0
     counts: dict[str, int] = {}

@@ -174,10 +174,9 @@ class PhotoZ(Trainable):
             return written_fields(self.card(), self._columns())
         return written_fields(self._provisional((), Grid(z_min=0.0, z_max=1.0, n=self.train.n_grid)), self._columns())
 
-    def accepts(self, available: tuple[Field, ...]) -> None:
+    def accepts(self, available: tuple[Field, ...]) -> tuple[str, ...]:
         """See `Stage.accepts`."""
-        if self.model is not None:
-            match(inspected(find(self.model)), available, self.override)
+        return () if self.model is None else match(inspected(find(self.model)), available, self.override)
 
     def run(self, chunk: QTable) -> dict[str, Any]:
         """See `Stage.run`."""
@@ -240,6 +239,7 @@ class PhotoZ(Trainable):
         facts = {
             "split": table.meta.get("split", {}),
             "where": table.meta.get("where", ""),
+            "source": table.meta.get("source", {}),
             "unusable_target": int(np.count_nonzero(chosen & ~good)),
         }
         train_and_save(self.train, card, rows, Path(directory), facts, on_epoch)

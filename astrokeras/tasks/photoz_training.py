@@ -101,6 +101,7 @@ def train_and_save(
         data=rows["train"].digest(),
         count=sum(map(len, rows.values())),
         counts={name: len(part) for name, part in rows.items()} | {"unusable_target": facts["unusable_target"]},
+        source=facts["source"],
         split=facts["split"],
         where=facts["where"],
         seed=recipe.seed,

@@ -12,7 +12,9 @@ from pydantic import Field as Parameter
 from ..errors import TrainingError, did_you_mean
 from ..models.allowed import ACTIVATIONS, INITIALIZERS
 
-_OPTIMIZERS = frozenset("adadelta adafactor adagrad adam adamax adamw lamb lion nadam rmsprop sgd".split())
+_OPTIMIZERS = frozenset(
+    ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "lamb", "lion", "nadam", "rmsprop", "sgd"]
+)
 _INITIALIZERS = frozenset(re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in INITIALIZERS)
 
 
@@ -25,6 +27,7 @@ def _one_of(names: frozenset[str]) -> AfterValidator:
         return name
 
     return AfterValidator(check)
+
 
 #: Redshifts just below zero are galaxies with peculiar velocities; below this they are failures.
 LOWEST_REDSHIFT = -0.02

@@ -1,0 +1,51 @@
+"""A card in a few lines, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .card import Card
+
+
+def summary(card: Card) -> list[tuple[str, str]]:
+    """What a user asks of a model first, as pairs of a name and a text.
+
+    Parameters
+    ----------
+    card : Card
+        Of the model.
+    """
+    training = card.training
+    facts = {
+        "model": f"{card.name}@{card.version} ({card.task})",
+        "description": card.description,
+        "bands": ", ".join(_band(card, band) for band in card.bands),
+        "may be missing": ", ".join(card.may_miss),
+        "further inputs": ", ".join(card.extras),
+        "redshift grid": f"{card.grid.z_min:g} to {card.grid.z_max:g}, {card.grid.n} nodes" if card.grid else "",
+        "trained on": _pairs(training.source),
+        "rows": _pairs(training.counts),
+        "selection": training.where,
+        "split": _pairs({k: v for k, v in training.split.items() if v}),
+        "recipe": _pairs({k: v for k, v in training.recipe.items() if v not in ("", None)}),
+        "metrics": "; ".join(f"{m.name} {m.value:.4f} (n = {m.n}, {m.definition})" for m in card.metrics),
+        "made with": _pairs(training.versions),
+        "created": card.created,
+        "licence": card.licence,
+        "digest": card.digest,
+    }
+    return [(name, text) for name, text in facts.items() if text]
+
+
+def _band(card: Card, band: str) -> str:
+    field = next(f for f in card.inputs if f.name == f"flux_{band}")
+    stated = [text for text in (field.filter, field.photometry) if text]
+    if field.dereddened:
+        stated.append(f"dereddened: {field.dereddened}")
+    return f"{band} ({', '.join(stated)})" if stated else band
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    texts = (f"{k} {', '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in values.items() if v != [])
+    return "; ".join(texts)
