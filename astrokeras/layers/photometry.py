@@ -173,10 +173,12 @@ class AsinhMagnitudes(keras.layers.Layer):
         flux, flux_err, observed = inputs
         present = observed > 0
         flux = ops.where(present, flux, 0.0)
-        flux_err = ops.where(ops.logical_and(present, flux_err > 0), flux_err, self.softening)
-        scaled = flux / (2 * self.softening)
+        # JAX takes no variables in `where`, only tensors.
+        softening = ops.convert_to_tensor(self.softening)
+        flux_err = ops.where(ops.logical_and(present, flux_err > 0), flux_err, softening)
+        scaled = flux / (2 * softening)
         magnitudes = -MAGNITUDES_PER_E_FOLD * ops.arcsinh(scaled)
-        log_errors = ops.log(MAGNITUDES_PER_E_FOLD * flux_err / (2 * self.softening)) - 0.5 * ops.log1p(scaled**2)
+        log_errors = ops.log(MAGNITUDES_PER_E_FOLD * flux_err / (2 * softening)) - 0.5 * ops.log1p(scaled**2)
         return magnitudes, log_errors
 
     def compute_output_shape(self, input_shape):
