@@ -103,7 +103,8 @@ def _one(
     fields = _fields(delivery, output, chains)
     tasks = [_task(delivery, output, fields, link, number) for link in links]
     # Outputs do not count, nor do other fields: a product says what leads to it.
-    facts = product_facts(delivery.plan.pipeline.name, digest([link.digest for link in links]), chains)
+    sources = [delivery.plan.bounds[i].source for i in mine]
+    facts = product_facts(delivery.plan.pipeline.name, digest([link.digest for link in links]), sources, chains)
     lasting = {k: v for k, v in facts.items() if k != "date"}
     key = digest([[t.directory.name for t in tasks], lasting, [f.model_dump(mode="json") for f in fields], path])
     done = delivery.store.product(key)

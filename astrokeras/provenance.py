@@ -63,13 +63,17 @@ def model_facts(stages: Iterable[Configured]) -> list[dict[str, str]]:
     return [{"stage": s.id or s.name, **s.model_facts()} for s in used]
 
 
-def product_facts(name: str, digest: str, chains: Sequence[Sequence[Configured]]) -> dict[str, Any]:
+def product_facts(
+    name: str, digest: str, sources: Sequence[Configured], chains: Sequence[Sequence[Configured]]
+) -> dict[str, Any]:
     """Provenance to be written into a product: nothing of when (but the date), where or how fast it was made.
 
     Parameters
     ----------
     name, digest : str
         Of the pipeline, and of the stages and rows that lead to the product.
+    sources : sequence of Configured
+        Sources of the fields that it merges; the first one speaks for all.
     chains : sequence of sequence of Configured
         Stages of the fields that it merges; the first ones speak for all, but every model is told.
     """
@@ -79,12 +83,14 @@ def product_facts(name: str, digest: str, chains: Sequence[Sequence[Configured]]
         "pipeline_digest": digest,
         "astrokeras_version": version("astrokeras"),
         "date": creation_date(),
-        "stages": [
-            {"name": s.name, "version": s.version, "parameters": _unplaced(parameters(s, short=True))}
-            for s in chains[0]
-        ],
+        "source": _told(sources[0]),
+        "stages": [_told(stage) | ({"id": stage.id} if stage.id else {}) for stage in chains[0]],
         "models": [facts for i, facts in enumerate(models) if facts not in models[:i]],
     }
+
+
+def _told(part: Configured) -> dict[str, Any]:
+    return {"name": part.name, "version": part.version, "parameters": _unplaced(parameters(part, short=True))}
 
 
 def _unplaced(value: Any) -> Any:

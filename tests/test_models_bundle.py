@@ -155,7 +155,7 @@ class TestDigest:
             bundles.load(copy)
 
     def test_the_architecture_counts(self, copy, saved):
-        rewrite(copy / "model.keras", "config.json", lambda text: text.replace(b'"relu"', b'"selu"', 1))
+        rewrite(copy / "model.keras", "config.json", lambda text: text.replace(b'"silu"', b'"selu"', 1))
         assert inspector.inspect(copy / "model.keras").digest != saved.card.digest
 
     def test_wiring_counts(self):

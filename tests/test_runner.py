@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from astropy.io.votable import parse_single_table
+from astropy.io.votable import parse, parse_single_table
 from astropy.table import Table
 
 from astrokeras import Colors, Pipeline
@@ -217,6 +217,21 @@ def test_the_record_tells_what_was_done(here):
     assert {"astrokeras", "numpy", "astropy"} <= set(record["versions"])
     assert [s["name"] for s in record["stages"]] == ["colors", "magnitudes"]
     assert "3 partitions (3 made)" in next(Path(".astrokeras/t/logs").glob("*.log")).read_text()
+
+
+def test_the_product_tells_where_it_comes_from(here):
+    Path("in").mkdir()
+    Table({"object_id": [1, 2], "flux_g": [1.0, 2.0], "flux_err_g": [0.1, 0.1]}).write("in/c.parquet")
+    source = f"source:\n  catalog: {{files: {here}/in/c.parquet, bands: [g], where: flux_g > 1.5}}\n"
+    stages = "stages:\n  - magnitudes: {bands: [g], id: mine}\n"
+    run(HEAD + source + stages + "outputs:\n  - votable: {path: out.vot, columns: [ids, mag_g]}\n")
+    votable = parse_single_table("out.vot")
+    assert len(votable.to_table()) == 1
+    text = Path("out.vot").read_text(errors="replace")
+    infos = {info.name: info.value for info in parse("out.vot").resources[0].infos}
+    assert json.loads(infos["source.parameters"]) == {"files": "c.parquet", "bands": ["g"], "where": "flux_g > 1.5"}
+    assert json.loads(infos["stages.mine"])["parameters"] == {"bands": ["g"]}
+    assert str(here) not in text
 
 
 TRAINING = """
