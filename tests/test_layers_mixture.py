@@ -53,8 +53,8 @@ def test_mixture_is_the_sum_of_its_normals():
     raw = np.array([[0.3, -0.2, 0.4, -0.9, 0.1, -1.0]], "float32")
     density = run(Density(0.0, 2.0), layer(raw))[0]
     weights = np.exp([0.3, -0.2]) / np.exp([0.3, -0.2]).sum()
-    means = np.array([0.5, 1.5]) + 0.5 * np.array([0.4, -0.9])
-    widths = 0.005 + 0.1 * np.exp([0.1, -1.0])
+    means = np.array([0.5, 1.5]) + 0.5 * 4 * np.tanh(np.array([0.4, -0.9]) / 4)
+    widths = 0.005 + 0.1 * np.exp(4 * np.tanh(np.array([0.1, -1.0]) / 4))
     expected = sum(w * norm.pdf(GRID, m, s) for w, m, s in zip(weights, means, widths, strict=True))
     np.testing.assert_allclose(density, expected / np.trapezoid(expected, GRID), rtol=1e-3, atol=1e-6)
 
@@ -149,3 +149,11 @@ def test_sizes_are_checked():
         MixtureLogits(0.0, 1.0, n_grid=1)
     with pytest.raises(ValueError, match="at least 4"):
         SplineLogits(50)(np.zeros((1, 3), "float32"))
+
+
+def test_a_mixture_of_extreme_outputs_is_finite():
+    layer = MixtureLogits(0.0, 2.0, 201)
+    raw = np.array([[0.0, 0.0, 1e6, -1e6, -1e6, 1e6], [1e5, -1e5, 1e6, 1e6, -1e6, -1e6]], "float32")
+    density = run(Density(0.0, 2.0), layer(raw))
+    assert np.isfinite(density).all()
+    np.testing.assert_allclose(np.trapezoid(density, GRID), 1, rtol=1e-5)

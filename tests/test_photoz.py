@@ -109,7 +109,8 @@ def test_the_card_and_the_history_tell_what_was_done(galaxies, tmp_path):
 @pytest.mark.parametrize(
     "recipe",
     [
-        {"network": "mixture", "components": 3},
+        {"network": "mixture", "components": 3, "learning_rate": 0.05},
+        {"network": "mixture", "clipnorm": 1.0},
         {"batch_norm": True, "dropout": 0.1, "l1": 1e-5, "l2": 1e-5},
         {
             "optimizer": "sgd",

@@ -163,8 +163,8 @@ class MixtureLogits(GridLayer):
     Notes
     -----
     Input ``(batch, 3 * components)``: logits of the weights, means and log widths, the latter two in raw units that
-    this layer scales: the means at 0 are spread evenly over the grid, 1 moves them by a quarter of it, and a log width
-    of 0 is a twentieth of it. Widths never fall below half a step, where a grid could not show them. Output
+    this layer scales: the means at 0 are spread evenly over the grid, 1 moves them by about a quarter of it, and a log
+    width of 0 is a twentieth of it. Both level off (4 tanh(x / 4)). Widths never fall below half a step, where a grid could not show them. Output
     ``(batch, n_grid)``: log densities.
     """
 
@@ -181,8 +181,9 @@ class MixtureLogits(GridLayer):
         floor = 0.5 * span / (self.n_grid - 1)
         components = raw.shape[-1] // 3
         even = ops.linspace(self.z_min, self.z_max, 2 * components + 1, dtype="float32")[1::2]
-        means = even + 0.25 * span * means
-        return ops.log_softmax(logits), means, floor + 0.05 * span * ops.exp(log_widths)
+        # Bounded, as an object far from all others must not give a density that float32 cannot hold.
+        means = even + 0.25 * span * 4 * ops.tanh(means / 4)
+        return ops.log_softmax(logits), means, floor + 0.05 * span * ops.exp(4 * ops.tanh(log_widths / 4))
 
     def call(self, raw):
         """Return the log density of the mixture at the nodes."""

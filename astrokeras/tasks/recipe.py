@@ -69,6 +69,8 @@ class Recipe(BaseModel):
         Keras name.
     learning_rate, weight_decay : float
         Of the optimizer; ``weight_decay`` needs an optimizer that has it.
+    clipnorm : float, optional
+        Largest norm of the gradient of all weights together.
     schedule : str
         ``cosine`` (warm-up over 5 %, then to zero) or ``constant``.
     batch_size, epochs, patience : int
@@ -107,6 +109,7 @@ class Recipe(BaseModel):
     optimizer: Annotated[str, _one_of(_OPTIMIZERS)] = "adamw"
     learning_rate: float = Parameter(default=4e-3, gt=0)
     weight_decay: float = Parameter(default=0.2, ge=0)
+    clipnorm: float | None = Parameter(default=None, gt=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     batch_size: int = Parameter(default=256, ge=1)
     epochs: int = Parameter(default=60, ge=1)

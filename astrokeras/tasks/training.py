@@ -144,6 +144,8 @@ def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.Optimizer:
             rate * 0.05, max(1, steps - warm), alpha=1e-3, warmup_target=rate, warmup_steps=warm
         )
     config = {"learning_rate": rate}
+    if recipe.clipnorm is not None:
+        config["global_clipnorm"] = recipe.clipnorm
     if recipe.weight_decay:
         config["weight_decay"] = recipe.weight_decay
     return keras.optimizers.get({"class_name": recipe.optimizer, "config": config})
