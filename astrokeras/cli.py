@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     catalogs.add_parser("show", help="print a survey map").add_argument("survey", help="name, or path of a map")
     guess = catalogs.add_parser("guess", help="name the survey maps that fit a table, and why")
     guess.add_argument("file", help="table; its names of columns are read, no rows")
+    guess.add_argument("--hdu", help="number or name of the HDU, of a FITS file with several tables")
     command("json-schema", "print the JSON schema of pipeline files, for completion in editors")
     return parser
 

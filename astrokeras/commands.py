@@ -260,7 +260,7 @@ def catalogs(options: Namespace) -> int:
     from . import surveys
 
     if options.action == "guess":
-        return _guess(options.file)
+        return _guess(options.file, options.hdu)
     if options.action == "list":
         for name in surveys.names():
             OUT.print(f"{name}  {surveys.load(name).description}")
@@ -269,12 +269,13 @@ def catalogs(options: Namespace) -> int:
     return 0
 
 
-def _guess(path: str) -> int:
+def _guess(path: str, hdu: str | None) -> int:
     """Print the maps that fit a file, and the columns that tell."""
     from . import surveys
     from .ingest.formats import open_table
+    from .ingest.tablefile import TableOptions
 
-    columns = open_table(path).names
+    columns = open_table(path, TableOptions(hdu=int(hdu) if hdu is not None and hdu.isdecimal() else hdu)).names
     found = surveys.guess(columns)
     for one in found:
         OUT.print(f"{one.name}: {'fits' if one.fits else 'fits in part'}: {one.reason}")

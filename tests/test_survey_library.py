@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -413,6 +414,25 @@ class TestGuess:
         names = {g.name: g for g in surveys.guess(without)}
         assert names["legacy-dr10"].lacking == ("flux_i", "flux_ivar_i")
         assert names["legacy-dr9"].fits
+
+    def test_previews_of_rubin_are_told_apart(self):
+        """Both name fluxes alike; DP2 dropped a column of DP1 and has a new one."""
+        alike = CASES[[c.survey for c in CASES].index("lsst-dp1")].table().colnames
+        alike += ["detect_isDeblendedModelSource", "detect_isIsolated", *(f"{b}_gaapFlux_flag" for b in "ugrizy")]
+        assert surveys.guess(alike)[0].name == "lsst-dp1"
+        second = [*(name for name in alike if name != "detect_isPrimary"), "griz_model_extendedness"]
+        assert surveys.guess(second)[0].name == "lsst-dp2"
+        assert "detect_isPrimary" in next(g for g in surveys.guess(second) if g.name == "lsst-dp1").absent
+
+    def test_command_takes_an_hdu(self, tmp_path, capsys):
+        path = str(tmp_path / "two.fits")
+        wise = CASES[[c.survey for c in CASES].index("allwise")].table()
+        tables = [fits.table_to_hdu(Table({"a": [1]})), fits.table_to_hdu(wise)]
+        fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(path)
+        assert main(["catalogs", "guess", path]) != 0
+        assert "has several tables" in capsys.readouterr().err
+        assert main(["catalogs", "guess", path, "--hdu", "2"]) == 0
+        assert capsys.readouterr().out.startswith("allwise: fits")
 
     def test_command(self, tmp_path, capsys):
         path = tmp_path / "cat.csv"

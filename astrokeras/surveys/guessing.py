@@ -36,6 +36,8 @@ class Guess:
         What the map needs and the table lacks.
     further : tuple of str
         Columns that the map knows and does not need: other kinds of photometry, extinction, classes, flags.
+    absent : tuple of str
+        Those of them that the table lacks.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Guess:
     matched: tuple[str, ...]
     lacking: tuple[str, ...]
     further: tuple[str, ...]
+    absent: tuple[str, ...]
 
     @property
     def fits(self) -> bool:
@@ -95,7 +98,12 @@ def guess(columns: Iterable[str], maps: Mapping[str, SurveyMap] | None = None) -
     columns = tuple(columns)
     maps = {name: load(name) for name in shipped()} if maps is None else maps
     found = [g for name, stated in maps.items() if (g := _compare(name, stated, columns)) is not None]
-    return tuple(sorted(found, key=lambda g: (not g.fits, -g.part, -len(g.matched) - len(g.further), g.name)))
+    return tuple(sorted(found, key=_rank))
+
+
+def _rank(one: Guess) -> tuple[bool, float, int, int, str]:
+    """Sorting key: best first."""
+    return not one.fits, -one.part, -len(one.matched) - len(one.further), len(one.absent), one.name
 
 
 def _compare(name: str, stated: SurveyMap, columns: tuple[str, ...]) -> Guess | None:
@@ -108,10 +116,11 @@ def _compare(name: str, stated: SurveyMap, columns: tuple[str, ...]) -> Guess | 
     matched = tuple(dict.fromkeys(column for column in places.values() if column is not None))
     values = {_find(c, columns) for channel in kinds[best] for _, c in channel.terms} - {None}
     bands = tuple(c.band for c in kinds[best] if all(places[reference] is not None for reference in c.columns))
-    known = (_find(reference, columns) for reference in _known(stated, kinds))
-    further = tuple(dict.fromkeys(c for c in known if c is not None and c not in matched))
+    known = {reference: _find(reference, columns) for reference in _known(stated, kinds) if reference not in needed}
+    further = tuple(dict.fromkeys(c for c in known.values() if c is not None and c not in matched))
+    absent = tuple(reference for reference, column in known.items() if column is None)
     lacking = tuple(reference for reference, column in places.items() if column is None)
-    made = Guess(name, stated.title, best, bands, matched, lacking, further)
+    made = Guess(name, stated.title, best, bands, matched, lacking, further, absent)
     near = made.part >= LEAST_PART and len(values) >= 2
     return made if made.fits or near else None
 
