@@ -114,4 +114,4 @@ def _set_threads(threads: int) -> None:
 
 def executor(kind: str = "serial", workers: int = 1, threads: int = 1) -> Executor:
     """Return the executor of a site: ``serial`` or ``processes``."""
-    return Serial() if kind == "serial" or workers <= 1 else Processes(workers, threads)
+    return Serial() if kind == "serial" else Processes(workers, threads)

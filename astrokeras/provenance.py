@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from . import dates
 from .stage import Configured, Output, Trainable
 
 PACKAGES = ("astrokeras", "keras", "tensorflow", "jax", "torch", "numpy", "astropy", "pandas", "pyarrow", "scipy")
@@ -16,9 +16,7 @@ PACKAGES = ("astrokeras", "keras", "tensorflow", "jax", "torch", "numpy", "astro
 
 def creation_date() -> str:
     """Date and time (UTC, ISO) to write into products; ``SOURCE_DATE_EPOCH`` replaces the clock."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    return now.strftime("%Y-%m-%dT%H:%M:%S")
+    return dates.now().strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def versions() -> dict[str, str]:

@@ -2,9 +2,9 @@
 
     python benchmarks/photoz_baseline.py SOURCE.yaml
 
-``SOURCE.yaml`` holds the ``catalog:`` block of a pipeline, with the evaluation file marked ``split: test``; all other rows
-are trained on. Inputs are magnitudes, neighbouring colours and magnitude errors; a missing band is NaN, which the trees
-take as such.
+``SOURCE.yaml`` holds the ``catalog:`` block of a pipeline, with the evaluation file marked ``split: test``; all other
+rows are trained on. Inputs are magnitudes, neighbouring colours and magnitude errors; a missing band is NaN, which the
+trees take as such.
 """
 
 import sys

@@ -59,6 +59,6 @@ def test_a_pool_that_broke_before_is_said():
                 list(pool.map(function, [1]))
 
 
-def test_one_worker_needs_no_process():
-    assert isinstance(executor("processes", workers=1), Serial)
-    assert executor("processes", workers=2, threads=3) == Processes(2, 3)
+def test_a_site_names_its_executor():
+    assert isinstance(executor("serial", workers=4), Serial)
+    assert executor("processes", workers=1, threads=3) == Processes(1, 3)

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "astrokeras"
 
 # Bottom up. A module may import from its own layer and from those before it.
 LAYERS = (
-    {"errors", "flags", "metrics", "densities", "layers", "resources"},
+    {"errors", "dates", "flags", "metrics", "densities", "layers", "resources"},
     {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split", "identifiers"},
     {"chunk", "surveys"},
     {"stage", "store", "models"},

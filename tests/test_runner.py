@@ -15,7 +15,7 @@ from astropy.io.votable import parse, parse_single_table
 from astropy.table import Table
 
 from astrokeras import Colors, Pipeline
-from astrokeras.errors import RunError, SpecError, StoreError
+from astrokeras.errors import AstrokerasError, RunError, SpecError, StoreError
 from astrokeras.flags import Flag
 
 HEAD = "astrokeras: 1\nname: t\n"
@@ -217,6 +217,12 @@ def test_the_record_tells_what_was_done(here):
     assert {"astrokeras", "numpy", "astropy"} <= set(record["versions"])
     assert [s["name"] for s in record["stages"]] == ["colors", "magnitudes"]
     assert "3 partitions (3 made)" in next(Path(".astrokeras/t/logs").glob("*.log")).read_text()
+
+
+def test_a_wrong_epoch_is_said(here, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(AstrokerasError, match="SOURCE_DATE_EPOCH needs whole seconds since 1970, got 'yesterday'"):
+        run(HEAD + ROWS + SOURCE + STAGES + OUTPUT)
 
 
 def test_the_product_tells_where_it_comes_from(here):
