@@ -67,11 +67,14 @@ def _parser() -> argparse.ArgumentParser:
         parser_of.add_argument("model", help="directory, or name@version")
         if name == "show":
             parser_of.add_argument("--json", action="store_true", help="print the whole card as JSON")
-    catalogs = command("catalogs", "list the survey maps, or show one").add_subparsers(
-        dest="action", required=True, metavar="list|show"
+    catalogs = command("catalogs", "list the survey maps, show one, or guess which fits a file").add_subparsers(
+        dest="action", required=True, metavar="list|show|guess"
     )
     catalogs.add_parser("list", help="survey maps that ship with astrokeras")
     catalogs.add_parser("show", help="print a survey map").add_argument("survey", help="name, or path of a map")
+    guess = catalogs.add_parser("guess", help="name the survey maps that fit a table, and why")
+    guess.add_argument("file", help="table; its names of columns are read, no rows")
+    guess.add_argument("--hdu", help="number or name of the HDU, of a FITS file with several tables")
     command("json-schema", "print the JSON schema of pipeline files, for completion in editors")
     return parser
 

@@ -256,15 +256,38 @@ def _list_models() -> int:
 
 
 def catalogs(options: Namespace) -> int:
-    """List or show survey maps."""
+    """List or show survey maps, or guess which fits a file."""
     from . import surveys
 
+    if options.action == "guess":
+        return _guess(options.file, options.hdu)
     if options.action == "list":
         for name in surveys.names():
             OUT.print(f"{name}  {surveys.load(name).description}")
         return 0
     OUT.print(surveys.find(options.survey).read_text(), markup=False, end="")
     return 0
+
+
+def _guess(path: str, hdu: str | None) -> int:
+    """Print the maps that fit a file, and the columns that tell."""
+    from . import surveys
+    from .ingest.formats import open_table
+    from .ingest.tablefile import TableOptions
+
+    columns = open_table(path, TableOptions(hdu=int(hdu) if hdu is not None and hdu.isdecimal() else hdu)).names
+    found = surveys.guess(columns)
+    for one in found:
+        OUT.print(f"{one.name}: {'fits' if one.fits else 'fits in part'}: {one.reason}")
+        OUT.print(f"  found    {', '.join(one.matched)}")
+        if one.further:
+            OUT.print(f"  further  {', '.join(one.further)}")
+    if not found:
+        OUT.print(
+            f"{path}: no survey map fits its {len(columns)} columns ({', '.join(columns[:12])}"
+            f"{', ...' if len(columns) > 12 else ''}); a map of your own takes a few lines, under `survey:`"
+        )
+    return 0 if found else 1
 
 
 def json_schema(options: Namespace) -> int:

@@ -124,7 +124,7 @@ class TestLibrary:
             assert stated.sources
             assert all(facts.filter for facts in stated.bands.values())
             for kind in stated.photometry:
-                assert surveys.request(stated, kind, stated.photometry[kind].bands).fields
+                assert surveys.request(stated, kind, stated.photometry[kind].own_bands).fields
 
     def test_softening_of_sdss(self):
         for name in ("sdss-casjobs", "sdss-photoobj"):

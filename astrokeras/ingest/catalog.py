@@ -233,7 +233,7 @@ class Catalog(Source):
     def _remedy(self, reference: str) -> str:
         """What to do about a band that the map knows and the file lacks."""
         channels = self._request.channels
-        lost = [c.band for c in channels if reference in (c.value, c.error, c.flag)]
+        lost = [c.band for c in channels if reference in (*c.columns, c.flag)]
         rest = [b for b in self._request.bands if b not in lost]
         return f"; if the file has no {lost[0]} band, say bands: [{', '.join(rest)}]" if lost and rest else ""
 

@@ -78,14 +78,15 @@ def fluxes(request: Request, channel: Channel, columns: Mapping[str, Native]) ->
     survey, statement = request.survey, channel.photometry
     facts = survey.bands[channel.band]
     sentinels = survey.missing + statement.missing
-    value = Measurements.of(numbers(columns, channel.value), sentinels)
+    value = _value(channel, columns, sentinels)
     uncertainty = None if channel.error is None else Measurements.of(numbers(columns, channel.error), sentinels)
     error = None if statement.snr is not None else uncertainty
     if statement.constant_error is not None:
         error = Measurements.of(np.full(len(value.data), statement.constant_error), ())
     offset = facts.ab_offset if request.ab_offsets else 0.0
-    if statement.mag is not None:
-        _no_flux_unit(columns[channel.value], channel.value)
+    if statement.flux is None:
+        for _, name in channel.terms:
+            _no_flux_unit(columns[name], name)
         shift = offset + ((facts.vega_to_ab or 0.0) if statement.system == "Vega" else 0.0)
         result = from_magnitudes(value, error, shift, facts.softening if statement.system == "asinh" else None)
     else:
@@ -100,13 +101,22 @@ def fluxes(request: Request, channel: Channel, columns: Mapping[str, Native]) ->
     return result
 
 
+def _value(channel: Channel, columns: Mapping[str, Native], sentinels: tuple[float, ...]) -> Measurements:
+    """Values of a channel; a sum is missing where one of its terms is."""
+    if channel.photometry.mag_sums is None:
+        return Measurements.of(numbers(columns, channel.values[0]), sentinels)
+    found = [(sign, Measurements.of(numbers(columns, name), sentinels)) for sign, name in channel.terms]
+    data = np.sum([sign * term.data for sign, term in found], axis=0)
+    return Measurements(data, np.any([term.missing for _, term in found], axis=0))
+
+
 def _scales(request: Request, channel: Channel, columns: Mapping[str, Native], facts: BandFacts) -> tuple[float, float]:
     """nJy of a flux and of an error of 1; the error has the unit of the flux unless the file states its own."""
-    statement, native = channel.photometry, columns[channel.value]
+    statement, name = channel.photometry, channel.values[0]
     zero_point = facts.zero_point if statement.zero_point is None else statement.zero_point
     if statement.unit is None and zero_point is not None:
         return (AB_ZERO_FLUX * 10.0 ** (-0.4 * zero_point),) * 2
-    scale = unit_factor(native, channel.value, statement.unit, "nJy", request.unit)
+    scale = unit_factor(columns[name], name, statement.unit, "nJy", request.unit)
     if statement.error is None or flux_factor(columns[channel.error].unit) is None:
         return scale, scale
     return scale, unit_factor(columns[channel.error], channel.error, statement.unit, "nJy")

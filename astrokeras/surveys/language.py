@@ -7,56 +7,12 @@ whatever their case, unless two differ in nothing else.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ..errors import ChunkError, ExpressionError, did_you_mean
-from ..expression import Expression
 from ..fields import Band, Dereddened
-from ..units import parse_unit
-
-PLACEHOLDERS = ("band", "BAND", "name", "index")
-#: Magnitude systems; ``asinh`` needs the softening of each band (Lupton, Gunn & Szalay 1999).
-System = Literal["AB", "asinh", "Vega"]
-KindName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=40)]
-Sentinels = tuple[float, ...]
-
-
-def _template(text: str) -> str:
-    for name in re.findall(r"\{([^{}]*)\}", text):
-        if name not in PLACEHOLDERS:
-            raise ValueError(f"unknown placeholder {{{name}}} in {text!r}{did_you_mean(name, PLACEHOLDERS)}")
-    return text
-
-
-def _flux_unit(text: str) -> str:
-    try:
-        parse_unit(text).to(parse_unit("nJy"))
-    except (ChunkError, ValueError):
-        raise ValueError(
-            f"{text!r} is no unit of flux density (nJy, uJy, Jy, nanomaggy, maggy); counts need a zero_point instead"
-        ) from None
-    return text
-
-
-def _condition(text: str) -> str:
-    try:
-        Expression.parse(text)
-    except ExpressionError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, (str, int, float)) else value
-
-
-Template = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_template)]
-FluxUnit = Annotated[str, BeforeValidator(_flux_unit)]
-Condition = Annotated[str, BeforeValidator(_condition)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+from .vocabulary import FluxUnit, Sentinels, Sum, System, Template, listed
 
 
 class Statement(BaseModel):
@@ -121,7 +77,11 @@ class Photometry(Statement):
     Parameters
     ----------
     flux, mag : str, optional
-        Template of the columns; one of the two.
+        Template of the columns; one of the two, or ``mag_sums``.
+    mag_sums : mapping, optional
+        Instead: the columns that add up to the magnitude of each band, those to be taken away with a ``-`` in front;
+        for catalogs of one magnitude and colors: ``{r: r, g: [r, gmr], i: [r, -rmi]}``. They have no errors, or a
+        ``constant_error``.
     error, ivar, snr : str, optional
         Template of the columns of standard errors (same unit), inverse variances, or ratios of flux to error; none: no
         errors are known.
@@ -145,6 +105,7 @@ class Photometry(Statement):
 
     flux: Template | None = None
     mag: Template | None = None
+    mag_sums: dict[Band, Sum] | None = None
     error: Template | None = None
     ivar: Template | None = None
     snr: Template | None = None
@@ -153,14 +114,19 @@ class Photometry(Statement):
     unit: FluxUnit | None = None
     zero_point: float | None = None
     system: System | None = None
-    missing: Annotated[Sentinels, BeforeValidator(_listed)] = ()
+    missing: Annotated[Sentinels, BeforeValidator(listed)] = ()
     dereddened: Dereddened = "no"
     bands: tuple[Band, ...] | None = None
 
     @property
     def value(self) -> str:
-        """Template of the measured values."""
+        """Template of the measured values; empty for sums."""
         return self.flux or self.mag or ""
+
+    @property
+    def own_bands(self) -> tuple[Band, ...] | None:
+        """Bands that have it, if not all of the map."""
+        return self.bands if self.mag_sums is None else tuple(self.mag_sums)
 
     @property
     def uncertainty(self) -> str | None:
@@ -169,11 +135,13 @@ class Photometry(Statement):
 
     @model_validator(mode="after")
     def _consistent(self) -> Photometry:
-        if (self.flux is None) == (self.mag is None):
-            raise ValueError("needs either flux or mag")
-        if self.mag is not None and self.system is None:
+        if sum(x is not None for x in (self.flux, self.mag, self.mag_sums)) != 1:
+            raise ValueError("needs either flux or mag, or mag_sums")
+        if self.mag_sums is not None:
+            self._plain_sums()
+        if self.flux is None and self.system is None:
             raise ValueError("a magnitude needs its system: AB, Vega or asinh")
-        if self.mag is not None and (self.unit is not None or self.zero_point is not None):
+        if self.flux is None and (self.unit is not None or self.zero_point is not None):
             raise ValueError("unit and zero_point belong to flux columns; a magnitude has a system")
         if self.flux is not None and self.system is not None:
             raise ValueError("system belongs to magnitudes; a flux has a unit or a zero_point")
@@ -181,11 +149,21 @@ class Photometry(Statement):
             raise ValueError("needs one of error, ivar and snr, or a constant_error")
         if self.flux is not None and self.constant_error is not None:
             raise ValueError("constant_error belongs to magnitudes; a flux has error, ivar or snr")
-        if self.mag is not None and self.ivar is not None:
+        if self.flux is None and self.ivar is not None:
             raise ValueError("ivar belongs to fluxes; a magnitude has an error or snr")
         if self.unit is not None and self.zero_point is not None:
             raise ValueError("needs unit or zero_point, not both")
         return self
+
+    def _plain_sums(self) -> None:
+        if not self.mag_sums:
+            raise ValueError("mag_sums needs at least one band")
+        if self.bands is not None:
+            raise ValueError("mag_sums names its bands itself; omit bands")
+        if self.uncertainty is not None:
+            raise ValueError("the error of a sum is not known from a column; mag_sums takes a constant_error or none")
+        if self.system == "asinh":
+            raise ValueError("asinh magnitudes do not add up; mag_sums needs AB or Vega")
 
 
 class Position(Statement):
@@ -257,7 +235,7 @@ class Label(Statement):
 
     column: str
     codes: dict[str, str | float] | None = None
-    missing: Annotated[Sentinels, BeforeValidator(_listed)] = ()
+    missing: Annotated[Sentinels, BeforeValidator(listed)] = ()
     optional: bool = False
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from ..fields import DEC, FLAGS, OBJECT_ID, RA, Field, flux_field
 from .language import Label, Photometry
 from .survey import SurveyMap
+from .vocabulary import signed
 
 #: Measures of a canonical table: color fluxes have plain names, the others carry theirs (``flux_psf_g``).
 MEASURES = {"color": "", "total": "total", "psf": "psf"}
@@ -27,14 +28,29 @@ SPLIT = Field(
 
 @dataclass(frozen=True)
 class Channel:
-    """One measure in one band: the canonical names, and the columns and statements they come from."""
+    """One measure in one band: the canonical names, and the columns and statements they come from.
+
+    ``values`` are the terms of a sum, nearly always one; a term in front of which a ``-`` stands is taken away.
+    """
 
     measure: str
     band: str
     photometry: Photometry
-    value: str
+    values: tuple[str, ...]
     error: str | None
     flag: str | None
+
+    @property
+    def terms(self) -> tuple[tuple[float, str], ...]:
+        """Signs and columns that add up to the value."""
+        if self.photometry.mag_sums is None:
+            return tuple((1.0, name) for name in self.values)
+        return tuple(signed(term) for term in self.values)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns without which there is no measurement."""
+        return (*(name for _, name in self.terms), *((self.error,) if self.error is not None else ()))
 
     @property
     def has_error(self) -> bool:
@@ -93,11 +109,11 @@ class Request:
         out = []
         for measure, kind in self.photometry.items():
             statement = self.survey.photometry[kind]
-            templates = (statement.value, statement.uncertainty, statement.flag)
-            have = [b for b in self.bands if b in (statement.bands or self.survey.bands)]
+            have = [b for b in self.bands if b in (statement.own_bands or self.survey.bands)]
             for band in have:
-                value, error, flag = (t and self.survey.expand(t, band) for t in templates)
-                out.append(Channel(MEASURES[measure], band, statement, value or "", error, flag))
+                error, flag = (t and self.survey.expand(t, band) for t in (statement.uncertainty, statement.flag))
+                values = self.survey.values(statement, band)
+                out.append(Channel(MEASURES[measure], band, statement, values, error, flag))
         return tuple(out)
 
     @cached_property
@@ -156,7 +172,7 @@ class Request:
             out |= dict.fromkeys((survey.position.ra, survey.position.dec), not survey.position.optional)
         for channel in self.wanted(columns):
             out |= {channel.flag: False} if channel.flag is not None else {}
-            references = (channel.value, channel.error, self.extinction(channel.band))
+            references = (*channel.columns, self.extinction(channel.band))
             out |= dict.fromkeys((r for r in references if r is not None), True)
         for name in LABELS.keys() & columns:
             label = self.label(name)

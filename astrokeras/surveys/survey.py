@@ -9,20 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..errors import did_you_mean
-from .language import (
-    PLACEHOLDERS,
-    Bands,
-    Condition,
-    Extinction,
-    KindName,
-    Labelled,
-    Names,
-    Photometry,
-    Position,
-    Sentinels,
-    Template,
-    _listed,
-)
+from .language import Bands, Extinction, Labelled, Photometry, Position
+from .vocabulary import PLACEHOLDERS, Condition, KindName, Names, Sentinels, Template, listed
 
 
 class SurveyMap(BaseModel):
@@ -66,7 +54,7 @@ class SurveyMap(BaseModel):
     notes: tuple[str, ...] = ()
     object_id: Names | None = None
     position: Position | None = None
-    missing: Annotated[Sentinels, BeforeValidator(_listed)] = ()
+    missing: Annotated[Sentinels, BeforeValidator(listed)] = ()
     bands: Bands
     photometry: Annotated[dict[KindName, Photometry], Field(min_length=1)]
     default: str | None = None
@@ -96,17 +84,19 @@ class SurveyMap(BaseModel):
 
     def _fits(self, kind: str, photometry: Photometry) -> None:
         place = ("photometry", kind)
-        for band in photometry.bands or ():
+        key = "bands" if photometry.mag_sums is None else "mag_sums"
+        for band in photometry.own_bands or ():
             if band not in self.bands:
-                raise located((*place, "bands"), f"no band {band!r}{did_you_mean(band, self.bands)}", band)
-        bands = photometry.bands or tuple(self.bands)
+                raise located((*place, key), f"no band {band!r}{did_you_mean(band, self.bands)}", band)
+        bands = photometry.own_bands or tuple(self.bands)
         for text in (photometry.value, photometry.uncertainty, photometry.flag):
             self._expands(text, bands, place)
         if photometry.system == "asinh":
             self._every_band("softening", bands, place, "asinh magnitudes")
         if photometry.system == "Vega":
             self._every_band("vega_to_ab", bands, place, "Vega magnitudes")
-        if len(bands) > 1 and len({self.expand(photometry.value, b) for b in bands}) < len(bands):
+        columns = [self.values(photometry, b) for b in bands]
+        if len(set(columns)) < len(columns):
             raise located(place, f"{photometry.value!r} names one column for several bands", photometry.value)
 
     def _every_band(self, attribute: str, bands: tuple[str, ...], place: tuple[str, ...], what: str) -> None:
@@ -132,6 +122,12 @@ class SurveyMap(BaseModel):
                 raise KeyError(placeholder)
             template = template.replace(f"{{{placeholder}}}", str(value))
         return template
+
+    def values(self, photometry: Photometry, band: str) -> tuple[str, ...]:
+        """Columns that give the flux or magnitude of a band: one, or the terms of its sum."""
+        if photometry.mag_sums is None:
+            return (self.expand(photometry.value, band),)
+        return photometry.mag_sums[band]
 
     @property
     def default_photometry(self) -> str:
