@@ -278,5 +278,4 @@ Labelled = Annotated[Label, BeforeValidator(_label, json_schema_input_type=str |
 Bands = Annotated[
     dict[Band, BandFacts],
     BeforeValidator(_bands, json_schema_input_type=tuple[Band, ...] | dict[Band, str | BandFacts]),
-    Field(min_length=1),
 ]
