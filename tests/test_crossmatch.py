@@ -1,5 +1,6 @@
 """Crossmatch against astropy's, and what a run makes of it."""
 
+import json
 import os
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from astropy.table import QTable, Table
 from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from astrokeras import Crossmatch
 from astrokeras.cli import main
 from astrokeras.errors import IngestError
 from astrokeras.flags import Flag
 from astrokeras.ingest.skymatch import Sky, moved, shifted, unit_vectors
+from astrokeras.spec.jsonschema import schema
+from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.testing import check_stage
 
 SURVEY = {"object_id": "SPECID", "position": {"ra": "RA", "dec": "DEC"}, "z_spec": "Z", "class_true": "CLASS"}
@@ -375,6 +380,11 @@ def test_a_pipeline_matches_and_follows_changes_of_the_catalog(run, here, capsys
             "no `position`",
         ),
         ("bring: [z_spec]", "bring: [z_spc]", "p.yaml:19:7: crossmatch.bring: the catalog has no 'z_spc'"),
+        (
+            "bring: [z_spec]",
+            "bring: {flux_g: z_spec}",
+            "p.yaml:13:5: crossmatch: the rows have a column 'flux_g' already; use `prefix`",
+        ),
         ("where: ZWARNING == 0", "wher: ZWARNING == 0", "unknown parameter; did you mean 'where'?"),
         ("where: ZWARNING == 0", "where: ZWARNING ==", "p.yaml:17:16: crossmatch.catalog.where"),
     ],
@@ -393,3 +403,55 @@ def test_a_catalog_that_is_not_there_is_named(run, capsys):
     assert "spec-x.fits: No such file" in capsys.readouterr().err
     assert run(PIPELINE.replace("where: ZWARNING", "where: ZWARN")) != 0
     assert "no column 'ZWARN'; did you mean 'ZWARNING'?" in capsys.readouterr().err
+
+
+TRAINING = """\
+astrokeras: 1
+name: specz
+source:
+  catalog: {files: photo.ecsv, bands: [g, r, i]}
+split: {test: 0.2, validate: 0.2, seed: 1}
+stages:
+  - crossmatch:
+      catalog: {files: spec.fits, survey: {position: {ra: RA, dec: DEC}, z_spec: Z}, where: ZWARNING == 0}
+      radius: 1
+      bring: {z: z_spec}
+  - photoz:
+      bands: [g, r, i]
+      save: models/m/1.0.0
+      train: {target: z, width: 8, depth: 1, members: 1, epochs: 1, n_grid: 16, threads: 1}
+outputs:
+  - evaluate: {path: metrics.json, target: z}
+  - parquet: {path: out.parquet, columns: [ids, z, z_phot]}
+"""
+
+
+def test_redshifts_that_were_matched_train_a_model(here):
+    source = Synthetic(rows=600, seed=3, classes={"galaxy": 1})
+    names = ["object_id", "ra", "dec", *(f"flux_{kind}{band}" for band in "gri" for kind in ("", "err_"))]
+    made = source.read(next(iter(source.partitions(600))), [*names, "z_spec"])
+    z = np.asarray(made["z_spec"])[::2]
+    east = SkyCoord(made["ra"], made["dec"])[::2].directional_offset_by(90 * u.deg, 0.3 * u.arcsec)
+    # The first hundred have a bad spectrum.
+    bad = np.where(np.arange(300) < 100, 4, 0)
+    spectra(east.ra.deg, east.dec.deg, Z=z, ZWARNING=bad).write("spec.fits")
+    QTable({name: np.asarray(made[name]) * (made[name].unit or 1) for name in names}).write("photo.ecsv")
+    Path("p.yaml").write_text(TRAINING)
+    assert main(["run", "p.yaml", "--work", "w", "--quiet"]) == 0
+    out = Table.read("out.parquet")
+    expected = np.where(np.arange(600) % 2 == 0, np.repeat(np.where(bad, np.nan, z), 2), np.nan)
+    np.testing.assert_allclose(np.ma.filled(out["z"], np.nan), expected)
+    assert np.isfinite(np.ma.filled(out["z_phot"], np.nan)).all()
+    counts = json.loads(Path("models/m/1.0.0/card.json").read_text())["training"]["counts"]
+    assert counts["unusable_target"] == 400
+
+
+def test_editors_know_the_nested_catalog():
+    validator = Draft202012Validator(schema())
+    assert validator.is_valid(YAML(typ="safe").load(PIPELINE))
+    for old, new in (
+        ("where: ZWARNING", "wher: ZWARNING"),
+        ("radius: 2", "radius: wide"),
+        ('files: "spec', 'file: "spec'),
+    ):
+        assert not validator.is_valid(YAML(typ="safe").load(PIPELINE.replace(old, new)))

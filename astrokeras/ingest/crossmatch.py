@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field as Parameter
 from pydantic import model_validator
 
-from ..errors import did_you_mean
+from ..errors import ChunkError, did_you_mean
 from ..fields import DEC, FLAGS, RA, Field, by_name
 from ..flags import Flag
 from ..stage import Stage
@@ -178,6 +178,14 @@ class Crossmatch(Stage):
             ucd="stat.probability",
         )
         return (*self._taken, separation, *([chance] if self.offset is not None else []), FLAGS)
+
+    def accepts(self, available: tuple[Field, ...]) -> tuple[str, ...]:
+        """Columns must be new; a survey map may well state a ``z_spec`` that its files lack."""
+        for field in self.writes():
+            if field.name != FLAGS.name and field.name in by_name(available):
+                remedy = "use `prefix`, or give it another name: `bring: {new_name: name}`"
+                raise ChunkError(f"the rows have a column {field.name!r} already; {remedy}")
+        return ()
 
     def run(self, chunk: QTable) -> dict[str, Any]:
         """See `Stage.run`."""
