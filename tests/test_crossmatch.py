@@ -446,12 +446,24 @@ def test_redshifts_that_were_matched_train_a_model(here):
     assert counts["unusable_target"] == 400
 
 
-def test_editors_know_the_nested_catalog():
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("where: ZWARNING", "wher: ZWARNING"), ("radius: 2", "radius: wide"), ("files: spec", "file: spec")],
+)
+def test_editors_know_the_nested_catalog(old, new):
     validator = Draft202012Validator(schema())
-    assert validator.is_valid(YAML(typ="safe").load(PIPELINE))
-    for old, new in (
-        ("where: ZWARNING", "wher: ZWARNING"),
-        ("radius: 2", "radius: wide"),
-        ('files: "spec', 'file: "spec'),
-    ):
-        assert not validator.is_valid(YAML(typ="safe").load(PIPELINE.replace(old, new)))
+    text = PIPELINE.replace('"spec-*.fits"', "spec-a.fits").replace("z_spec: Z}", "z_spec: Z, missing: -99}")
+    assert validator.is_valid(YAML(typ="safe").load(text))
+    assert old in text
+    assert not validator.is_valid(YAML(typ="safe").load(text.replace(old, new)))
+
+
+def test_chance_counts_the_directions_that_find_something(here):
+    """Objects 2 arcmin to the north-east of the row, and 1 arcmin to the west: one of eight directions at either."""
+    row = SkyCoord(300, 88, unit="deg")
+    there = [row.directional_offset_by(45 * u.deg, 2 * u.arcmin), row.directional_offset_by(270 * u.deg, 1 * u.arcmin)]
+    spectra([s.ra.deg for s in there], [s.dec.deg for s in there]).write("spec.fits")
+    table = rows([300, np.nan], [88, 88])
+    for offset, expected in ((2.0, 1 / 8), (1.0, 1 / 8), (3.0, 0)):
+        np.testing.assert_allclose(stage(offset=offset)(table)["match_chance"], [expected, np.nan])
+    assert stage().false_match_rate(table).chance == 1 / 8

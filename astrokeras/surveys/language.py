@@ -56,7 +56,9 @@ def _listed(value: Any) -> Any:
 Template = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_template)]
 FluxUnit = Annotated[str, BeforeValidator(_flux_unit)]
 Condition = Annotated[str, BeforeValidator(_condition)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
+]
 
 
 class Statement(BaseModel):
@@ -153,7 +155,7 @@ class Photometry(Statement):
     unit: FluxUnit | None = None
     zero_point: float | None = None
     system: System | None = None
-    missing: Annotated[Sentinels, BeforeValidator(_listed)] = ()
+    missing: Annotated[Sentinels, BeforeValidator(_listed, json_schema_input_type=float | Sentinels)] = ()
     dereddened: Dereddened = "no"
     bands: tuple[Band, ...] | None = None
 
@@ -257,7 +259,7 @@ class Label(Statement):
 
     column: str
     codes: dict[str, str | float] | None = None
-    missing: Annotated[Sentinels, BeforeValidator(_listed)] = ()
+    missing: Annotated[Sentinels, BeforeValidator(_listed, json_schema_input_type=float | Sentinels)] = ()
     optional: bool = False
 
 

@@ -67,7 +67,7 @@ class SurveyMap(BaseModel):
     notes: tuple[str, ...] = ()
     object_id: Names | None = None
     position: Position | None = None
-    missing: Annotated[Sentinels, BeforeValidator(_listed)] = ()
+    missing: Annotated[Sentinels, BeforeValidator(_listed, json_schema_input_type=float | Sentinels)] = ()
     bands: Bands = Field(default_factory=dict)
     photometry: dict[KindName, Photometry] = Field(default_factory=dict)
     default: str | None = None
