@@ -8,13 +8,14 @@ from typing import Any
 
 _HOMES = {
     "Colors": "astrokeras.features.colors",
+    "Crossmatch": "astrokeras.ingest.crossmatch",
     "Magnitudes": "astrokeras.features.colors",
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
     "canonical_table": "astrokeras.surveys",
 }
 
-__all__ = ["Colors", "Magnitudes", "PhotoZ", "Pipeline", "canonical_table"]
+__all__ = ["Colors", "Crossmatch", "Magnitudes", "PhotoZ", "Pipeline", "canonical_table"]
 
 
 def __getattr__(name: str) -> Any:

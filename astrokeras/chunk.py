@@ -259,7 +259,8 @@ def missing(field: Field, n: int, dtype: np.dtype) -> np.ndarray:
         return np.full(shape, "", dtype)
     if field.name == "flags":
         return np.zeros(shape, np.int32)
-    return np.ma.masked_all(shape, DTYPES.get(field.kind, np.int64))
+    # Zeros below the mask: what nobody reads is the same in every run.
+    return np.ma.MaskedArray(np.zeros(shape, DTYPES.get(field.kind, np.int64)), True)
 
 
 def concatenate(chunks: list[QTable]) -> QTable:

@@ -16,6 +16,7 @@ class Flag(IntFlag):
     PHOTOMETRY_MISMATCH = 32
     NOT_SELECTED = 64
     OUT_OF_DOMAIN = 128
+    AMBIGUOUS_MATCH = 256
 
 
 DESCRIPTIONS: dict[Flag, str] = {
@@ -27,6 +28,7 @@ DESCRIPTIONS: dict[Flag, str] = {
     Flag.PHOTOMETRY_MISMATCH: "filter or photometry differs from the model's and was overridden",
     Flag.NOT_SELECTED: "left out by the `where` of a stage; its columns are missing",
     Flag.OUT_OF_DOMAIN: "outside the domain in which the model was trained",
+    Flag.AMBIGUOUS_MATCH: "several objects of a matched catalog lie within the radius; the nearest was taken",
 }
 
 

@@ -19,6 +19,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "stages": {
         "colors": "astrokeras.features.colors:Colors",
+        "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
     },

@@ -69,13 +69,20 @@ def heading(text: str, line: str) -> str:
 
 def describe(cls: type[Configured]) -> str:
     """Section of a source, a stage or an output, with a label such as ``stage-photoz``."""
-    inner = [entry(model) for model in settings(cls) if model not in on_other_pages()]
+    elsewhere = on_other_pages() | (set() if issubclass(cls, Source) else sources())
+    inner = [entry(model) for model in settings(cls) if model not in elsewhere]
     return "\n\n".join([f".. _{kind_of(cls)}-{cls.name}:", heading(cls.name, "-"), entry(cls), *inner])
 
 
 def on_other_pages() -> set[type[BaseModel]]:
     """Return the models that `SETTINGS` describes."""
     roots = [cls for _, _, models in SETTINGS.values() for cls in models.values()]
+    return {*roots, *(inner for cls in roots for inner in settings(cls))}
+
+
+def sources() -> set[type[BaseModel]]:
+    """Return what the page of the sources describes; a stage may take a source as a parameter."""
+    roots = [registry.lookup("sources", name) for name in registry.names("sources")]
     return {*roots, *(inner for cls in roots for inner in settings(cls))}
 
 
@@ -91,7 +98,7 @@ def kind_of(cls: type[Configured]) -> str:
 
 def entry(cls: type[BaseModel]) -> str:
     """Docstring and table of parameters."""
-    methods = [name for name in ("from_pretrained", "fit") if hasattr(cls, name)]
+    methods = [name for name in ("from_pretrained", "fit", "false_match_rate") if hasattr(cls, name)]
     members = f"\n   :members: {', '.join(methods)}" if methods else ""
     return f".. autoclass:: {cls.__module__}.{cls.__qualname__}{members}\n\n{parameters(cls)}"
 

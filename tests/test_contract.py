@@ -11,7 +11,7 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable
 
-from astrokeras import Colors, Magnitudes, registry
+from astrokeras import Colors, Crossmatch, Magnitudes, registry
 from astrokeras.errors import ChunkError
 from astrokeras.fields import Field
 from astrokeras.stage import Stage
@@ -28,11 +28,15 @@ def table():
 
 
 @pytest.fixture(scope="module")
-def stages(small_model):
+def stages(small_model, table, tmp_path_factory):
     from astrokeras import PhotoZ
 
+    path = tmp_path_factory.mktemp("other") / "other.ecsv"
+    table["ra", "dec", "z_spec"][::2].write(path)
+    other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
     return {
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
+        "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
     }

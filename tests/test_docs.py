@@ -7,14 +7,14 @@ import pytest
 from astropy.table import QTable
 from ruamel.yaml import YAML
 
-from astrokeras import Pipeline
+from astrokeras import Crossmatch, Pipeline
 from astrokeras.errors import SpecError
 from astrokeras.resources import pipelines_dir
 from astrokeras.spec import Fields, Site, Split, load
 from astrokeras.surveys import SurveyMap
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/pipeline_file.rst", "docs/survey_maps.rst", "docs/command_line.rst")
+PAGES = ("README.md", "docs/pipeline_file.rst", "docs/survey_maps.rst", "docs/crossmatch.rst", "docs/command_line.rst")
 
 
 def code_blocks(text: str, language: str) -> list[str]:
@@ -67,6 +67,8 @@ def test_snippets_on_pages_are_read(text):
                 Fields.model_validate({"names": value} if isinstance(value, list) else value)
             elif name == "split":
                 Split.model_validate(value)
+            elif name == "stages":
+                assert [Crossmatch.model_validate(stage["crossmatch"]) for stage in value]
             elif name == "survey":
                 SurveyMap.model_validate(value)
             else:

@@ -594,3 +594,16 @@ class TestTables:
         with pytest.raises(SurveyError, match=r"'m' has no band r; restrict `bands`"):
             surveys.request(survey)
         assert surveys.request(survey, bands=["g"]).fields[1].name == "flux_g"
+
+
+def test_a_map_has_bands_and_photometry_or_neither():
+    spectra = {"object_id": "id", "position": {"ra": "ra", "dec": "dec"}, "z_spec": "z"}
+    made = canonical_table(Table({"id": [4], "ra": [10.0], "dec": [-5.0], "z": [0.3]}), spectra)
+    assert made.colnames == ["object_id", "ra", "dec", "z_spec", "flags"]
+    assert (made["z_spec"][0], made["flags"][0]) == (0.3, 0)
+    photometry = {"psf": {"flux": "f_{band}", "unit": "nJy"}}
+    for half, lacking in (({"bands": ["g"]}, "photometry"), ({"photometry": photometry}, "bands")):
+        with pytest.raises(SurveyError, match=rf"survey\.{lacking}: needs at least one"):
+            canonical_table(Table({"id": [4]}), spectra | half)
+    with pytest.raises(SurveyError, match="no photometry 'psf'"):
+        canonical_table(Table({"id": [4]}), spectra, photometry="psf")

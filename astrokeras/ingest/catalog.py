@@ -194,6 +194,11 @@ class Catalog(Source):
                 yield Partition(f"{number:05d}-{cut.start:012d}", cut.stop - cut.start, (path, *maps), payload)
             first += cut.stop
 
+    def paths(self) -> tuple[str, ...]:
+        """Files that are read, a pattern's in the order of their names, and the survey map if it is one."""
+        maps = (str(find(self.survey)),) if isinstance(self.survey, str) else ()
+        return (*(path for path, _ in self._paths()), *maps)
+
     def _paths(self) -> Iterator[tuple[str, str | None]]:
         seen: set[str] = set()
         for entry in self._entries():

@@ -164,8 +164,8 @@ class MixtureLogits(GridLayer):
     -----
     Input ``(batch, 3 * components)``: logits of the weights, means and log widths, the latter two in raw units that
     this layer scales: the means at 0 are spread evenly over the grid, 1 moves them by about a quarter of it, and a log
-    width of 0 is a twentieth of it. Both level off (4 tanh(x / 4)). Widths never fall below half a step, where a grid could not show them. Output
-    ``(batch, n_grid)``: log densities.
+    width of 0 is a twentieth of it. Both level off (4 tanh(x / 4)). Widths never fall below half a step, where a grid
+    could not show them. Output ``(batch, n_grid)``: log densities.
     """
 
     def __init__(self, z_min, z_max, n_grid=200, **kwargs):

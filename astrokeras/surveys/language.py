@@ -114,7 +114,7 @@ class Photometry(Statement):
     unit: FluxUnit | None = None
     zero_point: float | None = None
     system: System | None = None
-    missing: Annotated[Sentinels, BeforeValidator(listed)] = ()
+    missing: Annotated[Sentinels, BeforeValidator(listed, json_schema_input_type=float | Sentinels)] = ()
     dereddened: Dereddened = "no"
     bands: tuple[Band, ...] | None = None
 
@@ -235,7 +235,7 @@ class Label(Statement):
 
     column: str
     codes: dict[str, str | float] | None = None
-    missing: Annotated[Sentinels, BeforeValidator(listed)] = ()
+    missing: Annotated[Sentinels, BeforeValidator(listed, json_schema_input_type=float | Sentinels)] = ()
     optional: bool = False
 
 
@@ -256,5 +256,4 @@ Labelled = Annotated[Label, BeforeValidator(_label, json_schema_input_type=str |
 Bands = Annotated[
     dict[Band, BandFacts],
     BeforeValidator(_bands, json_schema_input_type=tuple[Band, ...] | dict[Band, str | BandFacts]),
-    Field(min_length=1),
 ]

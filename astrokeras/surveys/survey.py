@@ -31,7 +31,8 @@ class SurveyMap(BaseModel):
     missing : tuple of float
         Values that mean "none" in every number column.
     bands : mapping
-        Bands by their canonical name; a list, or ``band: filter id``, for short.
+        Bands by their canonical name; a list, or ``band: filter id``, for short. A catalog without photometry (of
+        spectra) has neither bands nor photometry.
     photometry : mapping
         Kinds of photometry by name (psf, model, cmodel, kron, gaap, ...).
     default : str, optional
@@ -54,9 +55,9 @@ class SurveyMap(BaseModel):
     notes: tuple[str, ...] = ()
     object_id: Names | None = None
     position: Position | None = None
-    missing: Annotated[Sentinels, BeforeValidator(listed)] = ()
-    bands: Bands
-    photometry: Annotated[dict[KindName, Photometry], Field(min_length=1)]
+    missing: Annotated[Sentinels, BeforeValidator(listed, json_schema_input_type=float | Sentinels)] = ()
+    bands: Bands = Field(default_factory=dict)
+    photometry: dict[KindName, Photometry] = Field(default_factory=dict)
     default: str | None = None
     extinction: Extinction | None = None
     z_spec: Labelled | None = None
@@ -67,6 +68,9 @@ class SurveyMap(BaseModel):
 
     @model_validator(mode="after")
     def _templates_fit(self) -> SurveyMap:
+        if bool(self.bands) != bool(self.photometry):
+            lacking = "photometry" if self.bands else "bands"
+            raise located((lacking,), "needs at least one; a map has `bands` and `photometry`, or neither", None)
         for kind, photometry in self.photometry.items():
             self._fits(kind, photometry)
         if self.extinction is not None:
@@ -130,9 +134,9 @@ class SurveyMap(BaseModel):
         return photometry.mag_sums[band]
 
     @property
-    def default_photometry(self) -> str:
-        """Kind taken when none is named."""
-        return self.default or next(iter(self.photometry))
+    def default_photometry(self) -> str | None:
+        """Kind taken when none is named; None of a map without photometry."""
+        return self.default or next(iter(self.photometry), None)
 
 
 def located(place: tuple[str, ...], message: str, value: object) -> ValidationError:

@@ -63,7 +63,7 @@ def request(
     options |= {"unit": "nJy"} if survey is None else {}
     taken = choose_bands(stated, bands)
     asked = {"color": photometry} if isinstance(photometry, str) else dict(photometry or {})
-    kinds = {"color": stated.default_photometry} | asked
+    kinds = ({"color": stated.default_photometry} if stated.photometry else {}) | asked
     for measure, kind in kinds.items():
         _known(measure, MEASURES, "measure of photometry")
         _known(kind, stated.photometry, "photometry")

@@ -60,4 +60,6 @@ Sum = Annotated[
 ]
 FluxUnit = Annotated[str, BeforeValidator(_flux_unit)]
 Condition = Annotated[str, BeforeValidator(_condition)]
-Names = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)]
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(listed, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
+]

@@ -1,0 +1,124 @@
+"""The catalog that another one is matched with, in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Parameter
+
+from ..errors import IngestError
+from .catalog import Catalog
+from .skymatch import Sky, moved, unit_vectors
+
+#: Rows that are read at a time.
+_ROWS = 262_144
+
+Year = Annotated[float, Parameter(ge=1800, le=2200)]
+
+
+class Motion(BaseModel):
+    """Proper motion to a common epoch.
+
+    Parameters
+    ----------
+    epoch : float
+        Julian year of the positions of the rows.
+    catalog_epoch : float
+        Julian year of the positions of the catalog.
+    of : str
+        Who states proper motions: ``catalog`` (its positions are taken to ``epoch``) or ``rows`` (theirs are taken to
+        ``catalog_epoch``).
+    pm_ra, pm_dec : str
+        Columns of them, in a unit that converts to mas/yr; ``pm_ra`` with the cosine of the declination, as Gaia has
+        it. An object without a proper motion is taken to be at rest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: Year
+    catalog_epoch: Year
+    of: Literal["catalog", "rows"] = "catalog"
+    pm_ra: str = "pm_ra"
+    pm_dec: str = "pm_dec"
+
+
+@dataclass(frozen=True)
+class Counterparts:
+    """A catalog in memory.
+
+    Attributes
+    ----------
+    sky : Sky
+        Positions at the epoch of the match.
+    columns : mapping of str to array
+        Columns to bring, in the units of their Fields.
+    """
+
+    sky: Sky
+    columns: Mapping[str, np.ndarray]
+
+
+def counterparts(catalog: Catalog, columns: tuple[str, ...], motion: Motion | None) -> Counterparts:
+    """Read a catalog: once per process, and again when its files change.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        With ``ra`` and ``dec`` among its fields.
+    columns : tuple of str
+        Fields of it to bring.
+    motion : Motion, optional
+        If its positions are to be taken to another epoch.
+
+    Raises
+    ------
+    IngestError
+        If a file cannot be read, or no object has a position.
+    """
+    states = tuple(_state(path) for path in catalog.paths())
+    return _read(_Reading(catalog.model_dump_json(), columns, motion, states, catalog))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What is to be read; ``text``, its JSON, stands for the catalog in comparisons: its mappings have no hash."""
+
+    text: str
+    columns: tuple[str, ...]
+    motion: Motion | None
+    states: tuple[tuple[str, int, int], ...]
+    catalog: Catalog = field(compare=False)
+
+
+def _state(path: str) -> tuple[str, int, int]:
+    try:
+        facts = os.stat(path)
+    except OSError as error:
+        raise IngestError(f"{path}: {error.strerror}") from None
+    return path, facts.st_size, facts.st_mtime_ns
+
+
+@lru_cache(maxsize=2)
+def _read(reading: _Reading) -> Counterparts:
+    from ..chunk import concatenate, values
+
+    catalog, motion = reading.catalog, reading.motion
+    pm = (motion.pm_ra, motion.pm_dec) if motion is not None else ()
+    names = list(dict.fromkeys(("ra", "dec", *pm, *reading.columns)))
+    table = concatenate([catalog.read(part, names) for part in catalog.partitions(_ROWS)])
+    ra, dec = (values(table[name], "deg", name) for name in ("ra", "dec"))
+    if len(table) and not np.isfinite(ra + dec).any():
+        files = ", ".join(path for path, *_ in reading.states)
+        raise IngestError(f"{files}: no object has a position; a match needs them")
+    if motion is None:
+        points = unit_vectors(ra, dec)
+    else:
+        points = moved(ra, dec, *(values(table[n], "mas/yr", n) for n in pm), motion.epoch - motion.catalog_epoch)
+    units = {f.name: f.unit for f in catalog.fields()}
+    return Counterparts(Sky(points), {n: values(table[n], units[n], n) for n in reading.columns})
