@@ -393,3 +393,13 @@ def test_imports_are_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_all_lacking_columns_are_named_at_once(tmp_path):
+    path = tmp_path / "skyserver.csv"
+    path.write_text("objID,ra,dec,u,g,r,i,z\n1,10,20,18,17,16,15,14\n")
+    source = Catalog(files=str(path), survey="sdss-casjobs", bands=("g", "r"))
+    with pytest.raises(
+        IngestError, match=r"skyserver\.csv.*no column 'modelMag_g'.*nor 'modelMagErr_g', 'modelMag_r', 'modelMagErr_r'"
+    ):
+        list(source.partitions(10))

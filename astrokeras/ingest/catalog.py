@@ -226,13 +226,16 @@ class Catalog(Source):
         canonical = {f.name for f in self.fields()}
         needed = self._request.natives(columns | (condition & canonical))
         needed |= dict.fromkeys(condition - canonical, True)
-        found = {}
+        found, lacking = {}, {}
         for reference, required in needed.items():
             try:
                 found[reference] = locate(reference, opened.names)
             except SurveyError as error:
-                if required:
-                    raise IngestError(f"{opened.what}: {error}{self._remedy(reference)}") from None
+                lacking |= {reference: error} if required else {}
+        if lacking:
+            first, *others = lacking
+            also = f"; nor {', '.join(map(repr, others))}" if others else ""
+            raise IngestError(f"{opened.what}: {lacking[first]}{also}{self._remedy(first)}")
         return found
 
     def _remedy(self, reference: str) -> str:
