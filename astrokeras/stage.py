@@ -1,4 +1,4 @@
-"""The four kinds of parts a pipeline is made of: Source, Stage (and Trainable), Regroup, Output.
+"""The three kinds of parts a pipeline is made of: Source, Stage (and Trainable), Output.
 
 Each is a frozen pydantic model: its fields are its parameters, under the same names in Python, in YAML, in the JSON
 schema and in the reference page. See ``docs/architecture.md`` for the contracts.
@@ -194,22 +194,6 @@ class Trainable(Stage):
 
     def fit(self, dataset: Table, directory: str | Path, on_epoch: Callable[[str], None] | None = None) -> Self:
         """Fit on a table and return a **new** stage which uses the model saved in ``directory``."""
-        raise NotImplementedError
-
-
-class Regroup(Configured):
-    """Makes a new table out of the old one (a barrier); its rows carry ``parent_id``."""
-
-    def reads(self) -> tuple[Field, ...]:
-        """Fields needed."""
-        raise NotImplementedError
-
-    def writes(self) -> tuple[Field, ...]:
-        """All fields of the new table."""
-        raise NotImplementedError
-
-    def run(self, table: QTable) -> QTable:
-        """Return the new table."""
         raise NotImplementedError
 
 

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from astrokeras import registry
 from astrokeras.flags import DESCRIPTIONS, Flag
 from astrokeras.spec import Fields, PartitionSize, Site, Split
-from astrokeras.stage import Configured, Output, Regroup, Source, Stage
+from astrokeras.stage import Configured, Output, Source, Stage
 from astrokeras.surveys import SurveyMap
 
 INTRODUCTIONS = {
@@ -40,7 +40,7 @@ SETTINGS = {
         {"survey": SurveyMap},
     ),
 }
-KINDS = (Source, Stage, Regroup, Output)
+KINDS = (Source, Stage, Output)
 
 
 def write(folder: Path) -> None:
