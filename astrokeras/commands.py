@@ -205,7 +205,7 @@ def _type_name(annotation: Any) -> str:
 
 def models(options: Namespace) -> int:
     """List, show or verify models."""
-    from .models.card import read_card
+    from .models.card_file import read_card
     from .models.library import find
 
     if options.action == "list":
@@ -235,7 +235,7 @@ def _show_card(card: Card) -> int:
 
 def _list_models() -> int:
     """Print a line per model; one that cannot be read hides no other."""
-    from .models.card import read_card
+    from .models.card_file import read_card
     from .models.library import VARIABLE, listing
     from .models.library import shelves as shelves_searched
 

@@ -12,11 +12,12 @@ from typing import get_args
 
 from threadpoolctl import threadpool_limits
 
+from astrokeras.models.columns import decode
 from astrokeras.models.predict import predictor, set_threads
-from astrokeras.models.tensors import decode, encode
+from astrokeras.models.tensors import encode
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.tasks.photoz import PhotoZ
-from astrokeras.tasks.training import Recipe
+from astrokeras.tasks.photoz_recipe import PhotozRecipe
 
 BANDS = ("u", "g", "r", "i", "z")
 POINTS = ("z_phot", "z_mode", "z_lo", "z_hi")
@@ -39,7 +40,7 @@ def trained(directory, **recipe):
 class Density:
     """asv: objects per CPU-second with the PDF kept and without, and the share that is not the network."""
 
-    params = (list(get_args(Recipe.model_fields["network"].annotation)),)
+    params = (list(get_args(PhotozRecipe.model_fields["network"].annotation)),)
     param_names = ("network",)
     timeout = 600
     rows = 65_536

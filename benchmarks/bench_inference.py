@@ -16,9 +16,9 @@ from threadpoolctl import threadpool_limits
 from astrokeras.fields import Field
 from astrokeras.models.backend import start
 from astrokeras.models.card import Card, Grid, photometry_inputs
+from astrokeras.models.columns import decode
 from astrokeras.models.predict import BATCH, Predictor, predictor, set_threads
-from astrokeras.models.tensors import decode
-from astrokeras.tasks.recipe import Recipe
+from astrokeras.tasks.photoz_recipe import PhotozRecipe
 
 BANDS = ("u", "g", "r", "i", "z")
 Z_MAX, N_GRID = 1.1, 200
@@ -182,10 +182,10 @@ class Inference:
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--width", type=int, default=Recipe().width)
-    parser.add_argument("--depth", type=int, default=Recipe().depth)
-    parser.add_argument("--members", type=int, default=Recipe().members)
-    parser.add_argument("--activation", default=Recipe().activation)
+    parser.add_argument("--width", type=int, default=PhotozRecipe().width)
+    parser.add_argument("--depth", type=int, default=PhotozRecipe().depth)
+    parser.add_argument("--members", type=int, default=PhotozRecipe().members)
+    parser.add_argument("--activation", default=PhotozRecipe().activation)
     parser.add_argument("--repeats", type=int, default=7)
     options = vars(parser.parse_args())
     repeats = options.pop("repeats")

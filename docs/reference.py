@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from astrokeras import registry
 from astrokeras.flags import DESCRIPTIONS, Flag
 from astrokeras.spec import Fields, PartitionSize, Site, Split
-from astrokeras.stage import Configured, Output, Source, Stage
+from astrokeras.stage import Configured, Output, Source, Stage, Trainable
 from astrokeras.surveys import SurveyMap
 
 INTRODUCTIONS = {
@@ -48,7 +48,11 @@ def write(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for kind, introduction in INTRODUCTIONS.items():
         classes = [registry.lookup(kind, name) for name in registry.names(kind)]
-        parts = [heading(kind.capitalize(), "="), introduction, *map(describe, classes)]
+        shared = list(
+            dict.fromkeys(base for cls in classes for model in (cls, *settings(cls)) for base in bases(model))
+        )
+        described = [] if not shared else [heading("Shared parameters", "-"), *map(entry, shared)]
+        parts = [heading(kind.capitalize(), "="), introduction, *map(describe, classes), *described]
         put(folder / f"{kind}.rst", "\n\n".join(parts))
     for page, (title, introduction, models) in SETTINGS.items():
         sections = [section(name, cls) for name, cls in models.items()]
@@ -84,6 +88,13 @@ def sources() -> set[type[BaseModel]]:
     """Return what the page of the sources describes; a stage may take a source as a parameter."""
     roots = [registry.lookup("sources", name) for name in registry.names("sources")]
     return {*roots, *(inner for cls in roots for inner in settings(cls))}
+
+
+def bases(cls: type[BaseModel]) -> list[type[BaseModel]]:
+    """Return the models from which ``cls`` has parameters, but for the kinds of parts and what stands above them."""
+    contracts = {base for kind in KINDS for base in kind.__mro__} | {Trainable}
+    found = [base for base in cls.__mro__[1:] if issubclass(base, BaseModel) and base not in contracts]
+    return [base for base in found if base.__module__.startswith("astrokeras.")]
 
 
 def section(title: str, cls: type[BaseModel]) -> str:
@@ -122,6 +133,7 @@ def models_in(annotation: object) -> list[type[BaseModel]]:
 def parameters(cls: type[BaseModel]) -> str:
     """Table of parameters with type and default."""
     shared = {name for kind in KINDS if issubclass(cls, kind) for name in kind.model_fields}
+    shared |= {name for base in bases(cls) for name in base.model_fields if name not in cls.__annotations__}
     rows = [("parameter", "type", "default")]
     for name, field in cls.model_fields.items():
         if name in shared:

@@ -17,7 +17,8 @@ from astrokeras.layers import DensityLoss
 from astrokeras.models import bundle as bundles
 from astrokeras.models import golden as golden_rows
 from astrokeras.models import inspect as inspector
-from astrokeras.models.card import Grid, read_card
+from astrokeras.models.card import Grid
+from astrokeras.models.card_file import read_card
 from astrokeras.networks.dense import ensemble, photometry_encoder, photoz_network
 
 N_GRID = 21

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from astrokeras.errors import ModelError
 from astrokeras.fields import Field
 from astrokeras.models import card as cards
-from astrokeras.models import library
-from astrokeras.models.card import Card, Grid, Metric, Training, photometry_inputs, read_card, write_card
+from astrokeras.models import card_file, library
+from astrokeras.models.card import Card, Grid, Metric, Training, photometry_inputs
+from astrokeras.models.card_file import read_card, write_card
 
 
 def make_card(bands=("g", "r", "i"), **changes):
@@ -85,7 +86,7 @@ def test_infinite_numbers_survive(tmp_path):
     ],
 )
 def test_a_broken_card_is_one_sentence_naming_file_and_key(tmp_path, change, expected):
-    data = json.loads(cards.card_text(make_card()))
+    data = json.loads(card_file.card_text(make_card()))
     change(data)
     (tmp_path / "card.json").write_text(json.dumps(data))
     with pytest.raises(ModelError, match=expected) as raised:
@@ -101,7 +102,7 @@ def test_a_broken_card_is_one_sentence_naming_file_and_key(tmp_path, change, exp
         (b"{" * 20_000, "is no JSON"),
         (b'{"a":' * 100_000, "is no JSON"),
         (b"\xff\xfe", "is no JSON"),
-        (b" " * (cards.MAX_CARD_BYTES + 1), "at most"),
+        (b" " * (card_file.MAX_CARD_BYTES + 1), "at most"),
     ],
 )
 def test_text_that_is_no_card(tmp_path, text, expected):

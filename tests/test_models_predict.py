@@ -11,8 +11,8 @@ from test_models_bundle import N_GRID, toy_card, toy_network, toy_rows
 
 from astrokeras.errors import ModelError
 from astrokeras.models import bundle as bundles
+from astrokeras.models.columns import decode
 from astrokeras.models.predict import Predictor, predictor, set_threads
-from astrokeras.models.tensors import decode
 from astrokeras.networks.dense import ensemble
 
 

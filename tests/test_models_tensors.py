@@ -14,7 +14,8 @@ from astrokeras.errors import ChunkError, ModelError
 from astrokeras.fields import Field
 from astrokeras.flags import Flag
 from astrokeras.models.card import photometry_inputs
-from astrokeras.models.tensors import blank, decode, domain, encode, match, output_fields, written_fields
+from astrokeras.models.columns import blank, decode, output_fields, written_fields
+from astrokeras.models.tensors import domain, encode, match
 
 BANDS = ("g", "r", "i")
 

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from astrokeras import PhotoZ
 from astrokeras.errors import ChunkError, ModelError, TrainingError
 from astrokeras.flags import Flag
-from astrokeras.models.card import read_card
+from astrokeras.models.card_file import read_card
 from astrokeras.synthetic.catalog import Synthetic
-from astrokeras.tasks.photoz_training import model_name
-from astrokeras.tasks.recipe import Recipe, redshift_range, usable_targets
+from astrokeras.tasks.photoz_recipe import PhotozRecipe, redshift_range, usable_targets
+from astrokeras.tasks.train_model import model_name
 
 TINY = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "n_grid": 32, "threads": 1, "seed": 3}
 BANDS = ("g", "r", "i")
@@ -184,17 +184,17 @@ def test_another_filter_is_refused_unless_overridden(small_model):
 
 
 def test_grid_range_and_usable_targets():
-    recipe = Recipe()
+    recipe = PhotozRecipe()
     assert redshift_range(recipe, np.array([0.1, 0.98])) == (0.0, 1.0)
-    assert redshift_range(Recipe(z_max=2.5, z_min=0.1), np.array([1.0])) == (0.1, 2.5)
+    assert redshift_range(PhotozRecipe(z_max=2.5, z_min=0.1), np.array([1.0])) == (0.1, 2.5)
     good = usable_targets(np.array([0.5, np.nan, -0.01, -9999.0, np.inf, 1.0]), recipe)
     assert list(good) == [True, False, True, False, False, True]
 
 
 def test_model_names_come_from_their_directory():
-    assert model_name("a/boss/1.2.0") == ("boss", "1.2.0")
-    assert model_name("a/boss") == ("boss", "0.0.0")
-    assert model_name(None) == ("photoz", "0.0.0")
+    assert model_name("a/boss/1.2.0", "photoz") == ("boss", "1.2.0")
+    assert model_name("a/boss", "photoz") == ("boss", "0.0.0")
+    assert model_name(None, "photoz") == ("photoz", "0.0.0")
 
 
 def test_positions_as_a_user_has_them_are_left_alone(small_model, galaxies):

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from astrokeras import Colors, Magnitudes, PhotoZ, Pipeline, canonical_table
 from astrokeras.errors import ChunkError, ModelError, SpecError, SurveyError, TrainingError
 from astrokeras.flags import Flag
-from astrokeras.models.card import read_card
+from astrokeras.models.card_file import read_card
 from astrokeras.synthetic.catalog import Synthetic
 
 BANDS = ("u", "g", "r", "i", "z")

@@ -17,7 +17,7 @@ from astrokeras import Colors, Magnitudes, PhotoZ, Pipeline, barrier, registry
 from astrokeras.cli import main
 from astrokeras.errors import OutputError, RunError, SpecError
 from astrokeras.fields import Field
-from astrokeras.models.card import read_card
+from astrokeras.models.card_file import read_card
 from astrokeras.plan import make_plan
 from astrokeras.progress import Reporter
 from astrokeras.runner import Run

@@ -19,7 +19,8 @@ from ..errors import ModelError, UnsafeModelError
 from . import golden
 from .allowed import MAX_ELEMENTS
 from .backend import start
-from .card import CARD, Card, created, read_card, write_card
+from .card import Card, created
+from .card_file import CARD, read_card, write_card
 from .inspect import inspect
 
 if TYPE_CHECKING:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, model_validator
 
 from .. import dates
 from ..errors import ModelError, did_you_mean
 from ..fields import FACTS, Band, Field, by_name, flux_field
-
-CARD = "card.json"
-#: A card is text that people read; anything larger is none.
-MAX_CARD_BYTES = 4 << 20
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Version = Annotated[str, StringConstraints(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")]
@@ -118,7 +112,7 @@ class Card(Part):
     name, version : str
         ``boss-photoz``, ``1.0.0``.
     task : str
-        What `astrokeras.models.tensors.decode` makes of the outputs: ``photoz``.
+        What `astrokeras.models.columns.decode` makes of the outputs: ``photoz`` or ``classify``.
     description, licence, created : str
         For people; the date is ISO and obeys SOURCE_DATE_EPOCH.
     bands : tuple of str
@@ -134,6 +128,10 @@ class Card(Part):
         An object with fewer observed bands gets no result, and ``Flag.NO_DATA``.
     grid : Grid, optional
         Redshift grid of the output ``z_pdf``.
+    classes : tuple of str
+        Classes in the order of the output ``p_class``.
+    class_fractions : tuple of float
+        Share of each class among the training rows, to which the probabilities refer.
     domain : dict
         Input column to the range that the training rows cover; outside it, ``Flag.OUT_OF_DOMAIN``.
     training : Training
@@ -147,7 +145,7 @@ class Card(Part):
     format: Literal[1] = 1
     name: Name
     version: Version
-    task: Literal["photoz"]
+    task: Literal["photoz", "classify"]
     description: str = ""
     licence: str = ""
     created: str = ""
@@ -157,6 +155,8 @@ class Card(Part):
     may_miss: tuple[Band, ...] = ()
     min_bands: int = 1
     grid: Grid | None = None
+    classes: tuple[str, ...] = ()
+    class_fractions: tuple[float, ...] = ()
     domain: dict[str, tuple[float, float]] = {}
     training: Training = Training()
     metrics: tuple[Metric, ...] = ()
@@ -181,6 +181,8 @@ class Card(Part):
             raise ValueError(f"min_bands must be 1 to {len(self.bands)}, got {self.min_bands}")
         if self.task == "photoz" and self.grid is None:
             raise ValueError("a photoz model needs a grid")
+        if self.task == "classify" and len(set(self.classes)) < 2:
+            raise ValueError(f"a classify model needs two or more classes, got {list(self.classes)}")
         return self
 
     @property
@@ -231,67 +233,3 @@ def photometry_inputs(
             raise ModelError(f"extra input {name!r} is no column{did_you_mean(name, known)}")
         inputs.append(known[name].model_copy(update={"optional": False}))
     return tuple(inputs)
-
-
-def read_card(path: str | Path) -> Card:
-    """Read ``card.json``, given the file or the directory of the model.
-
-    Raises
-    ------
-    ModelError
-        If it is missing, too large, no JSON, or breaks the format; names the file and the key.
-    """
-    path = Path(path)
-    path = path / CARD if path.is_dir() else path
-    try:
-        if path.stat().st_size > MAX_CARD_BYTES:
-            raise ModelError(f"{path}: a card of {path.stat().st_size} bytes; at most {MAX_CARD_BYTES} are allowed")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; a model is a directory with model.keras and {CARD}") from None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ModelError(f"{path}: is no JSON ({error})") from None
-    if not isinstance(data, dict):
-        raise ModelError(f"{path}: holds a {type(data).__name__}, a card is an object")
-    if data.get("format", 1) != 1:
-        raise ModelError(f"{path}: format {data['format']!r}; this astrokeras reads format 1")
-    try:
-        return Card.model_validate(data)
-    except ValidationError as error:
-        raise ModelError(_explain(path, error)) from None
-
-
-def _explain(path: Path, error: ValidationError) -> str:
-    """One sentence for the first problem, and how many more there are."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key" + (did_you_mean(key, Card.model_fields) if len(first["loc"]) == 1 else "")
-    elif first["type"] != "missing" and key:
-        message += f" (found {str(first['input'])[:80]!r})"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{path}: {key + ': ' if key else ''}{message}{more}"
-
-
-def card_text(card: Card) -> str:
-    """Return the JSON text of a card; defaults are left out, so that it stays readable."""
-    data: dict[str, Any] = {"format": card.format} | card.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-
-
-def write_card(card: Card, path: str | Path) -> None:
-    """Write a card to a file.
-
-    Raises
-    ------
-    ModelError
-        If it cannot be written.
-    """
-    try:
-        Path(path).write_text(card_text(card), encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be written ({error.strerror})") from None

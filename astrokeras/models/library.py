@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ModelError, did_you_mean
 from ..resources import PACKAGE
-from .card import CARD
+from .card_file import CARD
 
 #: Directories with ``<name>/<version>/`` inside, separated as in PATH; searched after the models that come along.
 VARIABLE = "ASTROKERAS_MODELS"

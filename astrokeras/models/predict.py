@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import ModelError
 from .backend import start
 from .bundle import Bundle, largest_tensor, load, named_outputs
-from .card import read_card
+from .card_file import read_card
 
 if TYPE_CHECKING:
     import keras

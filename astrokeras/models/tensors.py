@@ -1,4 +1,4 @@
-"""The border between a chunk and a graph: `encode` before, `decode` behind. Nothing else happens outside the graph.
+"""The border before a graph: `encode` turns a chunk into tensors; `astrokeras.models.columns` stands behind the graph.
 
 Training and inference use the same `encode`, so that a model sees the same numbers in both.
 """
@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..densities import pdf_summary
-from ..errors import ModelError, did_you_mean
-from ..fields import FLAGS, Field, by_name
+from ..fields import Field
 from ..flags import Flag
 from .card import Card
 from .compare import OVERRIDES, differences, lacking_bands, match
@@ -20,7 +18,7 @@ from .compare import OVERRIDES, differences, lacking_bands, match
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-__all__ = ["OVERRIDES", "blank", "decode", "domain", "encode", "match", "output_fields", "written_fields"]
+__all__ = ["OVERRIDES", "domain", "encode", "match"]
 
 
 def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -107,91 +105,6 @@ def domain(tensors: Mapping[str, np.ndarray], card: Card, tail: float = 1e-3) ->
     for index, name in enumerate(card.extras):
         ranges[name] = tuple(float(q) for q in np.quantile(tensors["extra"][:, index], (tail, 1 - tail)))
     return ranges
-
-
-def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Field, ...]:
-    """Fields of what `decode` gives.
-
-    Parameters
-    ----------
-    card : Card
-        Of the model.
-    columns : iterable of str, optional
-        Which of them; by default all.
-
-    Raises
-    ------
-    ModelError
-        If the model gives no such column.
-    """
-    z = "src.redshift.phot"
-    grid = {"z_min": card.grid.z_min, "z_max": card.grid.z_max}
-    known = (
-        Field(name="z_phot", description="Photometric redshift: median of the PDF", ucd=z),
-        Field(name="z_mode", description="Photometric redshift: highest node of the PDF", ucd=z),
-        Field(name="z_lo", description="16 % quantile of the redshift PDF", ucd=f"{z};stat.min"),
-        Field(name="z_hi", description="84 % quantile of the redshift PDF", ucd=f"{z};stat.max"),
-        Field(
-            name="z_pdf",
-            shape=(card.grid.n,),
-            description="Redshift probability density on the uniform grid from z_min to z_max",
-            ucd=f"stat.probability;{z}",
-            meta=grid,
-        ),
-    )
-    if columns is None:
-        return known
-    named = by_name(known)
-    for name in (columns := tuple(columns)):
-        if name not in named:
-            raise ModelError(f"model {card.name} gives no column {name!r}{did_you_mean(name, named)}")
-    return tuple(named[name] for name in columns)
-
-
-def decode(
-    outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str] | None = None
-) -> dict[str, np.ndarray]:
-    """Turn the outputs of a graph into columns.
-
-    Parameters
-    ----------
-    outputs : mapping of numpy.ndarray
-        ``z_pdf`` ``(rows, grid)``: density at the nodes of ``card.grid``.
-    card : Card
-        Of the model.
-    columns : iterable of str, optional
-        Which of the columns in `output_fields`; by default all.
-
-    Returns
-    -------
-    dict of numpy.ndarray
-        float32, one entry per column.
-    """
-    names = [f.name for f in output_fields(card, columns)]
-    pdf = outputs["z_pdf"]
-    found = {"z_pdf": pdf}
-    if names != ["z_pdf"]:
-        summary = pdf_summary(pdf, card.grid.nodes())
-        found |= {
-            "z_phot": summary["median"],
-            "z_mode": summary["mode"],
-            "z_lo": summary["q16"],
-            "z_hi": summary["q84"],
-        }
-    return {name: np.asarray(found[name], np.float32) for name in names}
-
-
-def blank(columns: Mapping[str, np.ndarray], flags: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns with NaN in the rows whose flags hold NO_DATA."""
-    hidden = (flags & Flag.NO_DATA) != 0
-    return {
-        name: np.where(hidden.reshape(-1, *[1] * (v.ndim - 1)), np.float32(np.nan), v) for name, v in columns.items()
-    }
-
-
-def written_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Field, ...]:
-    """Fields for `Stage.writes`: those of `output_fields`, and the flags."""
-    return (*output_fields(card, columns), FLAGS)
 
 
 def _column(chunk: QTable, field: Field, absent: bool) -> np.ndarray:

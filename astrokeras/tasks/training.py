@@ -1,71 +1,35 @@
-"""Training of density estimators: the loop that follows a recipe."""
+"""Training of networks: the loop that follows a recipe."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import TrainingError
+from .examples import Examples
+from .learner import Learner
 from .recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
 
-Tensors = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Rows to learn from: network inputs and true redshifts.
-
-    Attributes
-    ----------
-    tensors : mapping of str to ndarray
-        As `astrokeras.models.tensors.encode` gives them, rows first.
-    target : ndarray
-        Redshift, ``(rows,)``.
-    """
-
-    tensors: Tensors
-    target: np.ndarray
-
-    def take(self, rows: np.ndarray) -> Examples:
-        """Some of the rows."""
-        return Examples({k: v[rows] for k, v in self.tensors.items()}, self.target[rows])
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def digest(self) -> str:
-        """Digest of all values."""
-        total = hashlib.sha256()
-        for name in sorted(self.tensors):
-            total.update(np.ascontiguousarray(self.tensors[name]).tobytes())
-        total.update(np.ascontiguousarray(self.target, np.float64).tobytes())
-        return total.hexdigest()
-
 
 def fit_members(
-    recipe: Recipe,
+    learner: Learner,
     train: Examples,
     validate: Examples,
-    grid: np.ndarray,
     on_epoch: Callable[[str], None] | None = None,
 ) -> tuple[list[keras.Model], list[dict[str, list[float]]]]:
     """Train the members of an ensemble.
 
     Parameters
     ----------
-    recipe : Recipe
-        What to do.
+    learner : Learner
+        What to do: recipe, network and loss.
     train, validate : Examples
         Statistics and weights come from ``train`` alone; ``validate`` (may be empty) ends the training early.
-    grid : ndarray
-        Redshift nodes, ``(n_grid,)``.
     on_epoch : callable, optional
         Called with a short note after every epoch.
 
@@ -82,54 +46,30 @@ def fit_members(
     """
     from ..networks.dense import photometry_encoder
 
-    t = train.tensors
+    t, recipe = train.tensors, learner.recipe
     try:
         encoder = photometry_encoder(t["flux"], t["flux_err"], t["observed"], t.get("extra"))
     except ValueError as error:
         raise TrainingError(f"train: {error}") from None
     members, histories = [], []
     for number in range(recipe.members):
-        member = _member(recipe, encoder, grid, number, len(train))
-        histories.append(_fit(recipe, member, train, validate, _Notes(on_epoch, number, recipe)))
+        member = _member(learner, encoder, number, train)
+        histories.append(_fit(learner, member, train, validate, _Notes(on_epoch, number, recipe)))
         members.append(member)
     return members, histories
 
 
-def _member(recipe: Recipe, encoder: Any, grid: np.ndarray, number: int, rows: int) -> keras.Model:
+def _member(learner: Learner, encoder: Any, number: int, train: Examples) -> keras.Model:
     import keras
 
-    from ..layers import DensityLoss
-    from ..networks.dense import photoz_network
-
+    recipe = learner.recipe
     keras.utils.set_random_seed(recipe.seed + number)
-    shape = (
-        "network",
-        "width",
-        "depth",
-        "coefficients",
-        "components",
-        "activation",
-        "initializer",
-        "l1",
-        "l2",
-        "dropout",
-        "batch_norm",
-    )
     try:
-        member = photoz_network(
-            encoder,
-            z_min=float(grid[0]),
-            z_max=float(grid[-1]),
-            n_grid=len(grid),
-            band_dropout=recipe.band_dropout,
-            error_jitter=recipe.error_jitter,
-            **{name: getattr(recipe, name) for name in shape},
-        )
-        optimizer = _optimizer(recipe, -(-rows // recipe.batch_size))
+        member = learner.member(encoder)
+        optimizer = _optimizer(recipe, -(-len(train) // recipe.batch_size))
     except ValueError as error:
         raise TrainingError(f"train: {error}") from None
-    loss = DensityLoss(float(grid[0]), float(grid[-1]), crps_weight=recipe.crps_weight)
-    member.compile(optimizer, loss=loss, steps_per_execution=8, jit_compile=False)
+    member.compile(optimizer, loss=learner.loss(train), steps_per_execution=8, jit_compile=False)
     return member
 
 
@@ -164,21 +104,24 @@ class _Notes:
 
 
 def _fit(
-    recipe: Recipe, member: keras.Model, train: Examples, validate: Examples, notes: _Notes
+    learner: Learner, member: keras.Model, train: Examples, validate: Examples, notes: _Notes
 ) -> dict[str, list[float]]:
     import keras
 
+    recipe = learner.recipe
     callbacks: list[keras.callbacks.Callback] = [
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.LambdaCallback(on_epoch_end=notes),
     ]
     held = None
     if len(validate):
-        held = (dict(validate.tensors), validate.target.astype(np.float32))
+        weight = () if validate.weight is None else (validate.weight.astype(np.float32),)
+        held = (dict(validate.tensors), learner.truth(validate), *weight)
         callbacks.append(keras.callbacks.EarlyStopping(patience=recipe.patience, restore_best_weights=True))
     history = member.fit(
         dict(train.tensors),
-        train.target.astype(np.float32),
+        learner.truth(train),
+        sample_weight=None if train.weight is None else train.weight.astype(np.float32),
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
         validation_data=held,

@@ -1,0 +1,141 @@
+"""The border behind a graph: `decode` turns its outputs into columns, `output_fields` says which there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ..densities import pdf_summary
+from ..errors import ModelError, did_you_mean
+from ..fields import FLAGS, Field, by_name
+from ..flags import Flag
+from .card import Card
+
+Arrays = dict[str, np.ndarray]
+_Z = "src.redshift.phot"
+
+
+def probability_column(name: str) -> str:
+    """Column with the probability of a class: ``p_qso`` of ``QSO``."""
+    return "p_" + re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Field, ...]:
+    """Fields of what `decode` gives.
+
+    Parameters
+    ----------
+    card : Card
+        Of the model.
+    columns : iterable of str, optional
+        Which of them; by default all.
+
+    Raises
+    ------
+    ModelError
+        If the model gives no such column.
+    """
+    known = {"photoz": _redshift_fields, "classify": _class_fields}[card.task](card)
+    if columns is None:
+        return known
+    named = by_name(known)
+    for name in (columns := tuple(columns)):
+        if name not in named:
+            raise ModelError(f"model {card.name} gives no column {name!r}{did_you_mean(name, named)}")
+    return tuple(named[name] for name in columns)
+
+
+def _redshift_fields(card: Card) -> tuple[Field, ...]:
+    grid = {"z_min": card.grid.z_min, "z_max": card.grid.z_max}
+    return (
+        Field(name="z_phot", description="Photometric redshift: median of the PDF", ucd=_Z),
+        Field(name="z_mode", description="Photometric redshift: highest node of the PDF", ucd=_Z),
+        Field(name="z_lo", description="16 % quantile of the redshift PDF", ucd=f"{_Z};stat.min"),
+        Field(name="z_hi", description="84 % quantile of the redshift PDF", ucd=f"{_Z};stat.max"),
+        Field(
+            name="z_pdf",
+            shape=(card.grid.n,),
+            description="Redshift probability density on the uniform grid from z_min to z_max",
+            ucd=f"stat.probability;{_Z}",
+            meta=grid,
+        ),
+    )
+
+
+def _class_fields(card: Card) -> tuple[Field, ...]:
+    ucd = "stat.probability;src.class"
+    return (
+        *(Field(name=probability_column(c), description=f"Probability of class {c}", ucd=ucd) for c in card.classes),
+        Field(name="class_label", kind="str", description="Most probable class", ucd="src.class"),
+        Field(
+            name="class_entropy",
+            description="Entropy of the class probabilities, in nats: 0 is certain",
+            ucd="stat.value;src.class",
+        ),
+    )
+
+
+def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str] | None = None) -> Arrays:
+    """Turn the outputs of a graph into columns.
+
+    Parameters
+    ----------
+    outputs : mapping of numpy.ndarray
+        ``z_pdf`` ``(rows, grid)``, density at the nodes of ``card.grid``; or ``p_class`` ``(rows, classes)``,
+        probabilities in the order of ``card.classes``.
+    card : Card
+        Of the model.
+    columns : iterable of str, optional
+        Which of the columns in `output_fields`; by default all.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+        float32, or text, one entry per column.
+    """
+    names = [f.name for f in output_fields(card, columns)]
+    found = _class_columns(outputs, card) if card.task == "classify" else _redshift_columns(outputs, card, names)
+    return {name: found[name] for name in names}
+
+
+def _redshift_columns(outputs: Mapping[str, np.ndarray], card: Card, names: list[str]) -> Arrays:
+    pdf = outputs["z_pdf"]
+    found = {"z_pdf": pdf}
+    if names != ["z_pdf"]:
+        summary = pdf_summary(pdf, card.grid.nodes())
+        found |= {
+            "z_phot": summary["median"],
+            "z_mode": summary["mode"],
+            "z_lo": summary["q16"],
+            "z_hi": summary["q84"],
+        }
+    return {name: np.asarray(values, np.float32) for name, values in found.items()}
+
+
+def _class_columns(outputs: Mapping[str, np.ndarray], card: Card) -> Arrays:
+    p = np.asarray(outputs["p_class"], np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.sum(np.where(p > 0, p * np.log(p), 0), axis=1)
+    columns = {probability_column(c): p[:, i].astype(np.float32) for i, c in enumerate(card.classes)}
+    return columns | {
+        "class_label": np.array(card.classes)[p.argmax(axis=1)] if len(p) else np.array([], dtype="U1"),
+        "class_entropy": entropy.astype(np.float32),
+    }
+
+
+def blank(columns: Mapping[str, np.ndarray], flags: np.ndarray) -> Arrays:
+    """Columns with NaN, or no text, in the rows whose flags hold NO_DATA."""
+    hidden = (flags & Flag.NO_DATA) != 0
+    return {name: _hide(values, hidden) for name, values in columns.items()}
+
+
+def _hide(values: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    missing = {"U": np.str_(""), "f": np.float32(np.nan)}[values.dtype.kind]
+    return np.where(hidden.reshape(-1, *[1] * (values.ndim - 1)), missing, values)
+
+
+def written_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Field, ...]:
+    """Fields for `Stage.writes`: those of `output_fields`, and the flags."""
+    return (*output_fields(card, columns), FLAGS)

@@ -1,0 +1,76 @@
+"""What a task adds to training: its network, its loss, what is fitted afterwards, and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..models.card import Card, Metric
+from .examples import Examples
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+#: What the numbers in a card were measured on.
+MEASURED_ON = "validation rows, which also ended the training"
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Training of one task.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        What the user asks for.
+    card : Card
+        Before training.
+    """
+
+    recipe: Recipe
+    card: Card
+
+    def member(self, encoder: keras.Model) -> keras.Model:
+        """One network to train, from the inputs of ``encoder``."""
+        raise NotImplementedError
+
+    def loss(self, train: Examples) -> Any:
+        """Make the Keras loss of a member."""
+        raise NotImplementedError
+
+    def truth(self, examples: Examples) -> np.ndarray:
+        """Targets as the loss takes them."""
+        return examples.target.astype(np.float32)
+
+    def checked(self, rows: Mapping[str, Examples]) -> None:
+        """Raise TrainingError if the rows cannot give a model of this task."""
+
+    def finish(self, members: Sequence[keras.Model], rows: Mapping[str, Examples]) -> tuple[keras.Model, Card]:
+        """Join the members and calibrate them on the rows ``calibrate``; what that gives may go into the card."""
+        raise NotImplementedError
+
+    def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:
+        """Numbers of the validation rows, which also ended the training: a first look, not a score."""
+        raise NotImplementedError
+
+    def settings(self, names: Sequence[str]) -> dict[str, Any]:
+        """Some entries of the recipe."""
+        return {name: getattr(self.recipe, name) for name in names}
+
+
+#: Entries of the recipe that shape the trunk of every dense network.
+TRUNK = ("width", "depth", "activation", "initializer", "l1", "l2", "dropout", "batch_norm")
+
+
+def outputs(model: keras.Model, examples: Examples, name: str) -> np.ndarray:
+    """One output of a graph for all rows, in batches."""
+    import keras
+
+    tensors = examples.tensors
+    starts = range(0, len(examples), 4096)
+    parts = [model({k: v[i : i + 4096] for k, v in tensors.items()}, training=False)[name] for i in starts]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])

@@ -1,0 +1,262 @@
+"""What all stages with a model behind them share: they take photometry, and are trained or apply a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field as Parameter
+from pydantic import StringConstraints, model_validator
+
+from ..errors import ModelError, TrainingError
+from ..fields import FLAGS, Band, Field, flux_field
+from ..flags import Flag
+from ..models.bundle import inspected
+from ..models.card import Card
+from ..models.card_file import read_card
+from ..models.columns import blank, decode, output_fields
+from ..models.library import find
+from ..models.tensors import encode, match
+from ..stage import Trainable
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from astropy.table import QTable, Table
+
+    from .learner import Learner
+
+#: What a card decides beside the graph.
+RULES = {"task", "bands", "inputs", "outputs", "may_miss", "min_bands", "grid", "classes", "class_fractions", "domain"}
+Override = Literal["filter", "photometry", "dereddened"]
+Suffix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]?[A-Za-z0-9_]*$", max_length=32)]
+Columns = dict[str, np.ndarray]
+
+
+class ModelStage(Trainable):
+    """Base of the stages with a model: give ``model`` to apply one, or ``bands`` and ``train`` to make one.
+
+    Parameters
+    ----------
+    model : str, optional
+        A model directory, or the name and version of a model that astrokeras finds (``boss-photoz@1``).
+    bands : tuple of str
+        Bands to train on, in order of wavelength.
+    extra : tuple of str
+        Further columns to train on (sizes, concentrations); must be finite.
+    save : str, optional
+        Directory for the trained model.
+    suffix : str
+        Ending of the names of all columns written, so that several models stand side by side: ``rf`` gives
+        ``z_phot_rf``.
+    override : tuple of str
+        Use the model although ``filter``, ``photometry`` or ``dereddened`` differ from what it was trained on; such
+        objects are flagged PHOTOMETRY_MISMATCH.
+    batch : int
+        Objects that go through the network at once.
+    """
+
+    task: ClassVar[str]
+    #: Type of the column with the truth.
+    target_kind: ClassVar[str]
+    train: Recipe | None = None
+    bands: tuple[Band, ...] = ()
+    extra: tuple[str, ...] = ()
+    suffix: Suffix = ""
+    override: tuple[Override, ...] = ()
+    batch: int = Parameter(default=8192, ge=1, le=1_048_576)
+    #: Parameters that a model brings itself.
+    of_training: ClassVar[tuple[str, ...]] = ("bands", "extra", "save")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.model is None) == (self.train is None):
+            raise ValueError(f"{self.name} needs either `model` (to apply one) or `train` (to make one)")
+        if self.train is None:
+            for name in self.of_training:
+                if getattr(self, name):
+                    raise ValueError(f"`{name}` belongs to training; a model brings its own")
+            return self
+        if not self.bands or len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"training needs distinct `bands`, got {list(self.bands)}")
+        if self.train.target in self._input_names():
+            raise ValueError(f"the target {self.train.target!r} is among the inputs")
+        return self
+
+    def _input_names(self) -> tuple[str, ...]:
+        return (*(f"{p}_{b}" for b in self.bands for p in ("flux", "flux_err")), *self.extra)
+
+    def _columns(self) -> tuple[str, ...] | None:
+        """Names of the columns asked for, without suffix; None for all that the model gives."""
+        return None
+
+    def _provisional(self, fields: tuple[Field, ...], target: np.ndarray | None) -> Card:
+        """Card before training; ``target`` of the training rows, or None when no data are there yet."""
+        raise NotImplementedError
+
+    def _targets(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers to learn from the column of the target, and which rows have one."""
+        raise NotImplementedError
+
+    def _learner(self, card: Card) -> Learner:
+        """Make what trains the network."""
+        raise NotImplementedError
+
+    def _finished(self, columns: Columns, card: Card, chunk: QTable) -> Columns:
+        """Last word on the columns of a chunk."""
+        return columns
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path, **parameters: Any) -> Self:
+        """Stage that applies a saved model.
+
+        Parameters
+        ----------
+        model : str or Path
+            See ``model`` of the class.
+        **parameters
+            Other parameters of the class.
+
+        Raises
+        ------
+        ModelError
+            If there is no such model, it cannot be read, or it is for another task.
+        """
+        stage = cls(model=str(model), **parameters)
+        stage.card()
+        return stage
+
+    def card(self) -> Card:
+        """Card of the model in use.
+
+        Raises
+        ------
+        ModelError
+            If there is no such model, it cannot be read, or it is for another task.
+        """
+        return self._for_this(read_card(find(self.model)))
+
+    def _for_this(self, card: Card) -> Card:
+        if card.task != self.task:
+            raise ModelError(f"model {self.model} ({card.name}) is for {card.task}, not for {self.name}")
+        return card
+
+    def model_digest(self) -> str | None:
+        """See `Trainable.model_digest`."""
+        return None if self.model is None else self.card().digest
+
+    def model_state(self) -> dict[str, Any]:
+        """See `Trainable.model_state`: the rules of the card count, and the name that training writes into it."""
+        from .train_model import model_name
+
+        if self.model is None:
+            return {"name": model_name(self.save, self.name)}
+        card = self.card()
+        return {"digest": card.digest, **card.model_dump(mode="json", include=RULES)}
+
+    def with_model(self, directory: str | Path) -> Self:
+        """See `Trainable.with_model`."""
+        without = {name: type(self).model_fields[name].get_default() for name in self.of_training}
+        return self.model_copy(update={**without, "model": str(directory), "train": None})
+
+    def model_facts(self) -> dict[str, str]:
+        """See `Trainable.model_facts`."""
+        card = self.card()
+        return {"name": card.name, "version": card.version, "digest": card.digest}
+
+    def reads(self) -> tuple[Field, ...]:
+        """See `Stage.reads`."""
+        if self.model is not None:
+            return self.card().source_inputs()
+        fluxes = (flux_field(band, kind) for band in self.bands for kind in ("", "err"))
+        return (*fluxes, *(Field(name=name, kind="f4") for name in self.extra))
+
+    def writes(self) -> tuple[Field, ...]:
+        """See `Stage.writes`."""
+        card = self._provisional((), None) if self.model is None else self.card()
+        named = output_fields(card, self._columns())
+        return (*(f.model_copy(update={"name": self._named(f.name)}) for f in named), FLAGS)
+
+    def _named(self, column: str) -> str:
+        return f"{column}_{self.suffix}" if self.suffix else column
+
+    def accepts(self, available: tuple[Field, ...]) -> tuple[str, ...]:
+        """See `Stage.accepts`."""
+        if self.model is None:
+            return ()
+        return match(self._for_this(inspected(find(self.model))), available, self.override)
+
+    def run(self, chunk: QTable) -> dict[str, Any]:
+        """See `Stage.run`."""
+        from ..models import backend
+        from ..models.predict import predictor
+
+        backend.start()
+        if self.model is None:
+            raise TrainingError(f"{self.name} has no model yet: call fit")
+        ready = predictor(find(self.model), batch=self.batch)
+        # The predictor is kept by the digest of the graph; the card may have changed since.
+        card = self.card()
+        tensors, flags = encode(chunk, card, self.override)
+        columns = ready.run(tensors, lambda outputs: self._decoded(outputs, card))
+        columns = blank(self._finished(columns, card, chunk), flags)
+        return {**{self._named(name): values for name, values in columns.items()}, FLAGS.name: flags}
+
+    def _decoded(self, outputs: Columns, card: Card) -> Columns:
+        return decode(outputs, card, self._columns())
+
+    def training_fields(self) -> tuple[Field, ...]:
+        """See `Trainable.training_fields`."""
+        return (*self.reads(), Field(name=self.train.target, kind=self.target_kind))
+
+    def fit(self, dataset: Table, directory: str | Path, on_epoch: Callable[[str], None] | None = None) -> Self:
+        """Train on a table and return a new stage with the model, saved in ``directory``.
+
+        Parameters
+        ----------
+        dataset : Table
+            Columns of `training_fields`; with a column ``split`` only rows marked ``train``, ``validate`` and
+            ``calibrate`` are used, without one a tenth each is set aside by object to validate and calibrate.
+        directory : str or Path
+            Where the model goes.
+        on_epoch : callable, optional
+            Called with a short note after every epoch.
+
+        Raises
+        ------
+        TrainingError
+            If the rows cannot give a model.
+        """
+        from .. import chunk as border
+        from ..models import backend
+        from ..models.predict import set_threads
+        from .train_model import TRAINING_PARTS, facts_of, split_of, train_and_save
+
+        set_threads(self.train.threads)
+        backend.start()
+        table = border.canonical(dataset)
+        projected = border.project(table, self.training_fields(), self.name)
+        chosen = self._chosen(projected, table)
+        target, good = self._targets(np.asarray(projected[self.train.target])[chosen])
+        target, good = _scattered(target, chosen), _scattered(good, chosen)
+        part = split_of(table, projected, self._input_names(), self.train.seed)
+        known = good & np.isin(part, TRAINING_PARTS)
+        card = self._provisional(facts_of(projected), target[known & (part == "train")])
+        tensors, flags = encode(projected, card)
+        known &= (flags & Flag.NO_DATA) == 0
+        facts = {
+            **{name: table.meta.get(name, {}) for name in ("split", "source")},
+            "where": table.meta.get("where", ""),
+            "unusable_target": int(np.count_nonzero(chosen & ~good)),
+        }
+        parts = {name: np.flatnonzero(known & (part == name)) for name in TRAINING_PARTS}
+        train_and_save(self._learner(card), tensors, target, parts, Path(directory), facts, on_epoch)
+        return self.with_model(directory)
+
+
+def _scattered(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Values of the chosen rows among all rows, the others 0 or False."""
+    out = np.zeros(len(chosen), values.dtype)
+    out[chosen] = values
+    return out

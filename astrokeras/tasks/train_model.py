@@ -1,0 +1,155 @@
+"""Training of a model: which rows, which card, what is measured and saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import TrainingError
+from ..fields import Field
+from ..models.card import Card, Training, versions
+from ..models.tensors import domain
+from ..split import assign, row_keys
+from .examples import Examples
+from .learner import Learner
+from .recipe import Recipe
+from .training import fit_members
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+#: Parts of the split whose rows have a say in a model.
+TRAINING_PARTS = ("train", "validate", "calibrate")
+
+
+def facts_of(projected: QTable) -> tuple[Field, ...]:
+    """Fields of the columns as they came, with what is known of filter and photometry."""
+    out = []
+    for name in projected.colnames:
+        meta = projected[name].info.meta or {}
+        facts = {k: meta[k] for k in ("filter", "photometry", "dereddened") if meta.get(k) is not None}
+        unit = getattr(projected[name], "unit", None)
+        out.append(Field(name=name, unit="" if unit is None else unit.to_string(), **facts))
+    return tuple(out)
+
+
+def split_of(table: QTable, projected: QTable, inputs: tuple[str, ...], seed: int) -> np.ndarray:
+    """Part of the split of every row; found here, by object, where the table does not say."""
+    if "split" in table.colnames:
+        return np.asarray(table["split"]).astype(str)
+    photometry = row_keys([np.asarray(projected[name]) for name in inputs])
+    keys = {"photometry": photometry}
+    if "object_id" in table.colnames:
+        keys = {"object_id": row_keys([np.asarray(table["object_id"])]), **keys}
+    return assign(keys, {"validate": 0.1, "calibrate": 0.1}, seed).part
+
+
+def provisional_card(
+    task: str, save: str | None, recipe: Recipe, inputs: tuple[Field, ...], outputs: tuple[Field, ...], **facts: Any
+) -> Card:
+    """Card before training; ``facts`` are what the task adds to it."""
+    name, version = model_name(save, task)
+    bands = tuple(f.name.removeprefix("flux_err_") for f in inputs if f.name.startswith("flux_err_"))
+    return Card(
+        name=recipe.name or name,
+        version=version,
+        task=task,
+        description=recipe.description,
+        licence=recipe.licence,
+        bands=bands,
+        inputs=inputs,
+        outputs=outputs,
+        may_miss=bands,
+        **facts,
+    )
+
+
+def model_name(save: str | None, task: str) -> tuple[str, str]:
+    """Name and version of a model from its directory: ``.../<name>/<version>``, else ``.../<name>`` and 0.0.0."""
+    parts = Path(save).parts if save else ()
+    if len(parts) >= 2 and re.fullmatch(r"\d+\.\d+\.\d+", parts[-1]):
+        return parts[-2], parts[-1]
+    return (parts[-1] if parts else task), "0.0.0"
+
+
+def train_and_save(
+    learner: Learner,
+    tensors: Mapping[str, np.ndarray],
+    target: np.ndarray,
+    parts: Mapping[str, np.ndarray],
+    directory: Path,
+    facts: Mapping[str, Any],
+    on_epoch: Callable[[str], None] | None,
+) -> None:
+    """Train, calibrate on rows set aside for that, measure on the validation rows, save.
+
+    Parameters
+    ----------
+    learner : Learner
+        Of the task.
+    tensors, target : mapping of ndarray, ndarray
+        Inputs and truth of all rows.
+    parts : mapping of ndarray of int
+        Rows of each of `TRAINING_PARTS`.
+    directory : Path
+        Where the model goes.
+    facts : mapping
+        For the card: ``split``, ``source``, ``where``, and ``unusable_target``, a number of rows.
+    on_epoch : callable, optional
+        Called with a short note after every epoch.
+
+    Raises
+    ------
+    TrainingError
+        If the rows cannot give a model.
+    """
+    from ..models.bundle import save
+    from ..store import write_json
+
+    everything = Examples(tensors, target)
+    rows = {name: everything.take(part) for name, part in parts.items()}
+    _check(learner, rows)
+    members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
+    model, card = learner.finish(members, rows)
+    done = card.model_copy(
+        update={
+            "training": _training(learner.recipe, rows, facts),
+            "metrics": learner.metrics(model, rows["validate"]),
+            "domain": domain(rows["train"].tensors, card),
+        }
+    )
+    save(directory, model, done, rows["train"].take(np.arange(min(16, len(rows["train"])))).tensors, overwrite=True)
+    write_json(directory / "history.json", histories)
+
+
+def _check(learner: Learner, rows: Mapping[str, Examples]) -> None:
+    train = rows["train"]
+    if len(train) < 2:
+        raise TrainingError(f"train: {len(train)} usable training rows are too few")
+    seen = train.tensors["observed"].any(axis=0)
+    unseen = [band for band, has in zip(learner.card.bands, seen, strict=True) if not has]
+    if unseen:
+        raise TrainingError(f"train: none of {len(train)} training rows has data in {', '.join(unseen)}")
+    learner.checked(rows)
+
+
+def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, Any]) -> Training:
+    from ..models.predict import set_threads
+
+    return Training(
+        data=rows["train"].digest(),
+        count=sum(map(len, rows.values())),
+        counts={name: len(part) for name, part in rows.items()} | {"unusable_target": facts["unusable_target"]},
+        source=facts["source"],
+        split=facts["split"],
+        where=facts["where"],
+        seed=recipe.seed,
+        # 0: the backend had started already, with a number of its own.
+        threads=recipe.threads if set_threads(recipe.threads) else 0,
+        versions=versions(),
+        recipe=recipe.model_dump(mode="json"),
+    )
