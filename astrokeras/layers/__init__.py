@@ -1,11 +1,13 @@
 """Keras layers and losses of astrokeras; importing this package registers them for loading."""
 
+from .classes import ClassLoss, PriorCorrection, TemperatureScaling, VectorScaling
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
 from .photometry import AsinhMagnitudes, BandDropout, Colors, ErrorJitter, MaskedNormalization
 
 __all__ = [
     "AsinhMagnitudes",
     "BandDropout",
+    "ClassLoss",
     "Colors",
     "Density",
     "DensityLoss",
@@ -13,6 +15,9 @@ __all__ = [
     "LogDensity",
     "MaskedNormalization",
     "MixtureLogits",
+    "PriorCorrection",
     "SplineLogits",
     "Temperature",
+    "TemperatureScaling",
+    "VectorScaling",
 ]

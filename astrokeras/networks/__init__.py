@@ -1,5 +1,6 @@
 """Functions that return Keras networks."""
 
+from .classes import class_ensemble, class_network
 from .dense import ensemble, photometry_encoder, photoz_network
 
-__all__ = ["ensemble", "photometry_encoder", "photoz_network"]
+__all__ = ["class_ensemble", "class_network", "ensemble", "photometry_encoder", "photoz_network"]
