@@ -7,15 +7,17 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Classify": "astrokeras.tasks.classify",
     "Colors": "astrokeras.features.colors",
     "Crossmatch": "astrokeras.ingest.crossmatch",
+    "Extent": "astrokeras.features.extent",
     "Magnitudes": "astrokeras.features.colors",
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
     "canonical_table": "astrokeras.surveys",
 }
 
-__all__ = ["Colors", "Crossmatch", "Magnitudes", "PhotoZ", "Pipeline", "canonical_table"]
+__all__ = ["Classify", "Colors", "Crossmatch", "Extent", "Magnitudes", "PhotoZ", "Pipeline", "canonical_table"]
 
 
 def __getattr__(name: str) -> Any:

@@ -139,6 +139,11 @@ class ClassPrior(BaseModel):
         """Names of the classes, sorted."""
         return tuple(sorted(self.table[0].ratio))
 
+    @property
+    def depends_on_latitude(self) -> bool:
+        """Whether the table has more than one range of latitude."""
+        return len(self._edges()[1]) > 1
+
     def check_classes(self, classes: Iterable[str]) -> None:
         """Compare with the classes of a model.
 

@@ -18,8 +18,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "synthetic": "astrokeras.synthetic.catalog:Synthetic",
     },
     "stages": {
+        "classify": "astrokeras.tasks.classify:Classify",
         "colors": "astrokeras.features.colors:Colors",
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
+        "extent": "astrokeras.features.extent:Extent",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
     },

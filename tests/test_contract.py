@@ -29,14 +29,20 @@ def table():
 
 @pytest.fixture(scope="module")
 def stages(small_model, table, tmp_path_factory):
-    from astrokeras import PhotoZ
+    from astrokeras import Classify, Extent, PhotoZ
 
+    for kind in ("flux", "flux_err"):
+        table[f"{kind}_psf_r"] = table[f"{kind}_r"] * 0.7
+    tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}}
+    classes = Classify(bands=("u", "g", "r", "i", "z"), classes=("STAR", "GALAXY", "QSO"), train=tiny)
     path = tmp_path_factory.mktemp("other") / "other.ecsv"
     table["ra", "dec", "z_spec"][::2].write(path)
     other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
     return {
+        "classify": [classes.fit(table, tmp_path_factory.mktemp("classes") / "m")],
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
         "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],
+        "extent": [Extent(bands=("r",))],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
     }

@@ -15,7 +15,18 @@ PACKAGE = Path(__file__).resolve().parents[1] / "astrokeras"
 
 # Bottom up. A module may import from its own layer and from those before it.
 LAYERS = (
-    {"errors", "dates", "flags", "metrics", "densities", "layers", "resources"},
+    {
+        "errors",
+        "dates",
+        "flags",
+        "metrics",
+        "densities",
+        "probabilities",
+        "class_metrics",
+        "priors",
+        "layers",
+        "resources",
+    },
     {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split", "identifiers"},
     {"chunk", "surveys"},
     {"stage", "store", "models"},

@@ -15,12 +15,13 @@ from ..units import MAG_ERROR_SCALE, njy_to_ab
 Measure = Literal["", "psf", "total"]
 
 
-def _fluxes(bands: tuple[str, ...], measure: str) -> tuple[Field, ...]:
+def flux_fields(bands: tuple[str, ...], measure: str) -> tuple[Field, ...]:
+    """Fields of fluxes and their errors, of one kind of photometry."""
     kinds = (measure, f"err_{measure}" if measure else "err")
     return tuple(flux_field(band, kind) for band in bands for kind in kinds)
 
 
-def _read(chunk, band: str, measure: str) -> tuple[np.ndarray, np.ndarray]:
+def read_fluxes(chunk, band: str, measure: str) -> tuple[np.ndarray, np.ndarray]:
     """Flux and error of a band, NaN where they are no numbers."""
     middle = f"{measure}_" if measure else ""
     both = (np.asarray(chunk[f"{name}_{middle}{band}"].value, float) for name in ("flux", "flux_err"))
@@ -68,7 +69,7 @@ class Magnitudes(Stage):
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""
-        return _fluxes(self.bands, self.measure)
+        return flux_fields(self.bands, self.measure)
 
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
@@ -95,7 +96,7 @@ class Magnitudes(Stage):
         middle = f"{self.measure}_" if self.measure else ""
         out = {}
         for band in self.bands:
-            flux, error = _read(chunk, band, self.measure)
+            flux, error = read_fluxes(chunk, band, self.measure)
             out[f"mag_{middle}{band}"] = njy_to_ab(flux).astype(np.float32)
             out[f"mag_err_{middle}{band}"] = magnitude_error(flux, error)
         return out
@@ -134,7 +135,7 @@ class Colors(Stage):
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""
-        return _fluxes(self.bands, self.measure)
+        return flux_fields(self.bands, self.measure)
 
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
@@ -155,7 +156,10 @@ class Colors(Stage):
         """See `Stage.run`."""
         out = {}
         for a, b in self._pairs():
-            (flux_a, error_a), (flux_b, error_b) = _read(chunk, a, self.measure), _read(chunk, b, self.measure)
+            (flux_a, error_a), (flux_b, error_b) = (
+                read_fluxes(chunk, a, self.measure),
+                read_fluxes(chunk, b, self.measure),
+            )
             out[f"color_{a}_{b}"] = (njy_to_ab(flux_a) - njy_to_ab(flux_b)).astype(np.float32)
             errors = np.hypot(magnitude_error(flux_a, error_a), magnitude_error(flux_b, error_b))
             out[f"color_err_{a}_{b}"] = np.where(np.isnan(out[f"color_{a}_{b}"]), np.nan, errors)

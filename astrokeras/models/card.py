@@ -69,6 +69,23 @@ class Metric(Part):
     error: float | None = None
 
 
+class ClassSetRule(Part):
+    """Split-conformal class sets: see `astrokeras.probabilities.conformal_quantile`.
+
+    Parameters
+    ----------
+    coverage, method : float, str
+        Probability that a set holds the true class; how sets are made.
+    quantile, n : float, int
+        Threshold, and number of rows it comes from.
+    """
+
+    coverage: float
+    method: Literal["lac", "aps"]
+    quantile: float
+    n: int
+
+
 class Training(Part):
     """Where a model comes from.
 
@@ -132,6 +149,8 @@ class Card(Part):
         Classes in the order of the output ``p_class``.
     class_fractions : tuple of float
         Share of each class among the training rows, to which the probabilities refer.
+    class_sets : ClassSetRule, optional
+        How ``class_set`` is made.
     domain : dict
         Input column to the range that the training rows cover; outside it, ``Flag.OUT_OF_DOMAIN``.
     training : Training
@@ -157,6 +176,7 @@ class Card(Part):
     grid: Grid | None = None
     classes: tuple[str, ...] = ()
     class_fractions: tuple[float, ...] = ()
+    class_sets: ClassSetRule | None = None
     domain: dict[str, tuple[float, float]] = {}
     training: Training = Training()
     metrics: tuple[Metric, ...] = ()

@@ -11,6 +11,7 @@ from ..densities import pdf_summary
 from ..errors import ModelError, did_you_mean
 from ..fields import FLAGS, Field, by_name
 from ..flags import Flag
+from ..probabilities import conformal_sets, entropy
 from .card import Card
 
 Arrays = dict[str, np.ndarray]
@@ -74,7 +75,13 @@ def _class_fields(card: Card) -> tuple[Field, ...]:
             description="Entropy of the class probabilities, in nats: 0 is certain",
             ucd="stat.value;src.class",
         ),
+        *((_class_set(card),) if card.class_sets else ()),
     )
+
+
+def _class_set(card: Card) -> Field:
+    said = f"Classes of which one is true with a probability of {card.class_sets.coverage:g}, the most probable first"
+    return Field(name="class_set", kind="str", description=said, ucd="src.class;stat.interval")
 
 
 def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str] | None = None) -> Arrays:
@@ -115,14 +122,24 @@ def _redshift_columns(outputs: Mapping[str, np.ndarray], card: Card, names: list
 
 
 def _class_columns(outputs: Mapping[str, np.ndarray], card: Card) -> Arrays:
-    p = np.asarray(outputs["p_class"], np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        entropy = -np.sum(np.where(p > 0, p * np.log(p), 0), axis=1)
+    p, classes = np.asarray(outputs["p_class"], np.float64), np.array(card.classes)
     columns = {probability_column(c): p[:, i].astype(np.float32) for i, c in enumerate(card.classes)}
-    return columns | {
-        "class_label": np.array(card.classes)[p.argmax(axis=1)] if len(p) else np.array([], dtype="U1"),
-        "class_entropy": entropy.astype(np.float32),
-    }
+    columns |= {"class_label": classes[p.argmax(axis=1)], "class_entropy": entropy(p).astype(np.float32)}
+    rule = card.class_sets
+    if rule is not None:
+        columns["class_set"] = _set_names(p, conformal_sets(p, rule.quantile, rule.method), classes)
+    return columns
+
+
+def _set_names(p: np.ndarray, sets: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Names of the classes in each set, the most probable first, with spaces between."""
+    order = np.argsort(-p, axis=1, kind="stable")
+    names = np.where(np.take_along_axis(sets, order, axis=1), classes[order], "")
+    width = sum(len(name) + 1 for name in classes.tolist())
+    joined = np.zeros(len(p), f"U{width}")
+    for column in names.T:
+        joined = np.strings.strip(np.strings.add(np.strings.add(joined, " "), column))
+    return joined.astype(f"U{width}")
 
 
 def blank(columns: Mapping[str, np.ndarray], flags: np.ndarray) -> Arrays:

@@ -46,6 +46,10 @@ class Learner:
         """Targets as the loss takes them."""
         return examples.target.astype(np.float32)
 
+    def learnt_from(self, train: Examples) -> Examples:
+        """Rows as the loop takes them."""
+        return train
+
     def checked(self, rows: Mapping[str, Examples]) -> None:
         """Raise TrainingError if the rows cannot give a model of this task."""
 

@@ -28,7 +28,19 @@ if TYPE_CHECKING:
     from .learner import Learner
 
 #: What a card decides beside the graph.
-RULES = {"task", "bands", "inputs", "outputs", "may_miss", "min_bands", "grid", "classes", "class_fractions", "domain"}
+RULES = {
+    "task",
+    "bands",
+    "inputs",
+    "outputs",
+    "may_miss",
+    "min_bands",
+    "grid",
+    "classes",
+    "class_fractions",
+    "class_sets",
+    "domain",
+}
 Override = Literal["filter", "photometry", "dereddened"]
 Suffix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]?[A-Za-z0-9_]*$", max_length=32)]
 Columns = dict[str, np.ndarray]
@@ -103,8 +115,8 @@ class ModelStage(Trainable):
         """Make what trains the network."""
         raise NotImplementedError
 
-    def _finished(self, columns: Columns, card: Card, chunk: QTable) -> Columns:
-        """Last word on the columns of a chunk."""
+    def _finished(self, columns: Columns, flags: np.ndarray, card: Card, chunk: QTable) -> Columns:
+        """Last word on the columns of a chunk; may set bits of ``flags``."""
         return columns
 
     @classmethod
@@ -200,7 +212,7 @@ class ModelStage(Trainable):
         card = self.card()
         tensors, flags = encode(chunk, card, self.override)
         columns = ready.run(tensors, lambda outputs: self._decoded(outputs, card))
-        columns = blank(self._finished(columns, card, chunk), flags)
+        columns = blank(self._finished(columns, flags, card, chunk), flags)
         return {**{self._named(name): values for name, values in columns.items()}, FLAGS.name: flags}
 
     def _decoded(self, outputs: Columns, card: Card) -> Columns:

@@ -51,7 +51,7 @@ def fit_members(
         encoder = photometry_encoder(t["flux"], t["flux_err"], t["observed"], t.get("extra"))
     except ValueError as error:
         raise TrainingError(f"train: {error}") from None
-    members, histories = [], []
+    members, histories, train = [], [], learner.learnt_from(train)
     for number in range(recipe.members):
         member = _member(learner, encoder, number, train)
         histories.append(_fit(learner, member, train, validate, _Notes(on_epoch, number, recipe)))

@@ -1,0 +1,105 @@
+"""Training of classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import TrainingError
+from ..models.card import Card, ClassSetRule, Metric
+from .classify_recipe import class_weights, resampled
+from .examples import Examples
+from .learner import MEASURED_ON, TRUNK, Learner, outputs
+
+if TYPE_CHECKING:
+    import keras
+
+#: Exponent of the focal loss (Lin et al. 2017).
+FOCUS = 2.0
+
+
+class ClassLearner(Learner):
+    """Members give logits; the mean of their probabilities is corrected for ``imbalance`` and calibrated."""
+
+    def member(self, encoder: keras.Model) -> keras.Model:
+        """See `Learner.member`."""
+        from ..networks.classes import class_network
+
+        settings = self.settings(("band_dropout", "error_jitter", *TRUNK))
+        return class_network(encoder, len(self.card.classes), **settings)
+
+    def loss(self, train: Examples) -> Any:
+        """See `Learner.loss`."""
+        from ..layers import ClassLoss
+
+        weights = class_weights(self._counts(train)) if self.recipe.imbalance == "weights" else None
+        return ClassLoss(class_weights=weights, focus=FOCUS if self.recipe.imbalance == "focal" else 0.0)
+
+    def learnt_from(self, train: Examples) -> Examples:
+        """See `Learner.learnt_from`: with ``resample``, rows of rare classes come several times."""
+        if self.recipe.imbalance != "resample":
+            return train
+        return train.take(resampled(train.target, self.recipe.seed))
+
+    def checked(self, rows: Mapping[str, Examples]) -> None:
+        """See `Learner.checked`: each class needs rows to learn from."""
+        counts = self._counts(rows["train"])
+        for name, count in zip(self.card.classes, counts, strict=True):
+            if count < 2:
+                raise TrainingError(
+                    f"train: class {name!r} has {count} training rows of {len(rows['train'])}; at least 2 are needed"
+                )
+
+    def finish(self, members: Sequence[keras.Model], rows: Mapping[str, Examples]) -> tuple[keras.Model, Card]:
+        """See `Learner.finish`."""
+        from ..networks.classes import class_ensemble, fit_calibration, set_calibration
+
+        counts = self._counts(rows["train"])
+        model = class_ensemble(members, self._factor(counts), self.recipe.calibration)
+        held, found = rows["calibrate"], {"class_fractions": tuple((counts / counts.sum()).tolist())}
+        if len(held):
+            raw = outputs(model, held, "p_class")
+            set_calibration(model, fit_calibration(raw, held.target, self.recipe.calibration))
+        return model, self.card.model_copy(update=found | self._sets(model, held))
+
+    def _sets(self, model: keras.Model, held: Examples) -> dict[str, Any]:
+        from ..probabilities import conformal_quantile
+
+        wanted = self.recipe.class_sets
+        if wanted is None:
+            return {}
+        if not len(held):
+            raise TrainingError("train: class_sets need rows to calibrate on; give `split: {calibrate: ...}`")
+        quantile = conformal_quantile(outputs(model, held, "p_class"), held.target, wanted.coverage, wanted.method)
+        rule = ClassSetRule(coverage=wanted.coverage, method=wanted.method, quantile=quantile, n=len(held))
+        return {"class_sets": rule}
+
+    def _factor(self, counts: np.ndarray) -> np.ndarray | None:
+        """What brings probabilities back to the class ratio of the training rows."""
+        if self.recipe.imbalance == "weights":
+            return 1 / class_weights(counts)
+        # Resampling draws every class as often as the largest: rate n_max / n_k.
+        return counts / counts.max() if self.recipe.imbalance == "resample" else None
+
+    def _counts(self, examples: Examples) -> np.ndarray:
+        return np.bincount(examples.target.astype(int), minlength=len(self.card.classes))
+
+    def truth(self, examples: Examples) -> np.ndarray:
+        """See `Learner.truth`."""
+        return examples.target.astype(np.int32)
+
+    def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:
+        """See `Learner.metrics`."""
+        from .. import class_metrics
+
+        if not len(validate):
+            return ()
+        p, target = outputs(model, validate, "p_class"), validate.target
+        values = {
+            "log_loss": class_metrics.log_loss(p, target).mean(),
+            "accuracy": class_metrics.accuracy(p, target),
+            "balanced_accuracy": class_metrics.balanced_accuracy(p, target),
+        }
+        return tuple(Metric(name=k, value=float(v), n=len(validate), definition=MEASURED_ON) for k, v in values.items())

@@ -1,0 +1,114 @@
+"""The recipe of a classification, and what follows from it for the classes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Parameter
+
+from ..errors import TrainingError, did_you_mean
+from .recipe import Recipe
+
+
+class ClassSets(BaseModel):
+    """Sets of classes that hold the true one with a stated probability (split-conformal prediction).
+
+    Parameters
+    ----------
+    coverage : float
+        Probability that the set of an object holds its class, if the object is drawn like the calibration rows.
+    method : str
+        ``lac`` gives the smallest sets on average, ``aps`` sets whose coverage varies less from object to object: see
+        `astrokeras.probabilities.conformal_quantile`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    coverage: float = Parameter(default=0.95, gt=0, lt=1)
+    method: Literal["lac", "aps"] = "lac"
+
+
+class ClassifyRecipe(Recipe):
+    """How a classifier is built and trained, besides what `Recipe` says; the defaults serve every survey.
+
+    Parameters
+    ----------
+    target : str
+        Column with the true class, text.
+    imbalance : str
+        What is done for rare classes: ``none``; ``weights``, each class weighs the same in the loss; ``focal``, the
+        focal loss (Lin et al. 2017), which attends to difficult objects; ``resample``, objects of rare classes are
+        repeated. Afterwards probabilities refer to the class ratio of the training rows again (Elkan 2001).
+    calibration : str
+        ``temperature`` or ``vector``, fitted on the rows ``calibrate`` (Guo et al. 2017).
+    class_sets : ClassSets, optional
+        Write ``class_set``.
+    """
+
+    target: str = "class_true"
+    imbalance: Literal["none", "weights", "focal", "resample"] = "none"
+    calibration: Literal["temperature", "vector"] = "temperature"
+    class_sets: ClassSets | None = None
+
+
+def class_numbers(column: np.ndarray, classes: tuple[str, ...], target: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the classes in a column, and which rows have one; an empty text is none.
+
+    Raises
+    ------
+    TrainingError
+        If a class is unknown, or fewer than two occur.
+    """
+    column = np.char.strip(np.asarray(column).astype(str))
+    found, counts = np.unique(column, return_counts=True)
+    number = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    number.pop("", None)
+    unknown = [name for name in number if name not in classes]
+    if unknown:
+        name = unknown[0]
+        raise TrainingError(
+            f"train: {target!r} is {name!r} in {number[name]} rows, which is not among the classes "
+            f"({', '.join(classes)}){did_you_mean(name, classes)}; leave such rows out with `where`"
+        )
+    if len(number) < 2:
+        only = f"is {next(iter(number))!r} in all {sum(number.values())} rows" if number else "is empty in all rows"
+        raise TrainingError(f"train: {target!r} {only}; there is nothing to learn")
+    codes = np.full(len(column), -1)
+    for code, name in enumerate(classes):
+        codes[column == name] = code
+    return codes, codes >= 0
+
+
+def class_weights(counts: np.ndarray) -> np.ndarray:
+    """Weights with which all classes count the same, of mean 1 over the rows: ``N / (K n_k)``, shape ``(K,)``."""
+    counts = np.asarray(counts, float)
+    return counts.sum() / (len(counts) * counts)
+
+
+def resampled(target: np.ndarray, seed: int) -> np.ndarray:
+    """Rows, in random order, with which all classes are as frequent as the largest.
+
+    Each row comes once at least; rows of a smaller class come again as often as it takes, the last round drawn without
+    replacement.
+
+    Parameters
+    ----------
+    target : ndarray of int, shape (n,)
+        Numbers of the classes.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    ndarray of int
+    """
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(target == number) for number in np.unique(target)]
+    largest = max(map(len, members))
+    rows = []
+    for own in members:
+        rounds, rest = divmod(largest, len(own))
+        rows += [np.repeat(own, rounds), rng.choice(own, rest, replace=False)]
+    return rng.permutation(np.concatenate(rows))
