@@ -36,7 +36,8 @@ def make_model(directory, **options):
     """Save an untrained ensemble and return nothing: its time does not depend on its weights."""
     start()
     from astrokeras.models.bundle import save
-    from astrokeras.networks.dense import ensemble, photometry_encoder, photoz_network
+    from astrokeras.networks.dense import ensemble, photoz_network
+    from astrokeras.networks.encoder import photometry_encoder
 
     members = options.pop("members", 2)
     rows = photometry(1000)

@@ -19,7 +19,8 @@ from astrokeras.models import golden as golden_rows
 from astrokeras.models import inspect as inspector
 from astrokeras.models.card import Grid
 from astrokeras.models.card_file import read_card
-from astrokeras.networks.dense import ensemble, photometry_encoder, photoz_network
+from astrokeras.networks.dense import ensemble, photoz_network
+from astrokeras.networks.encoder import photometry_encoder
 
 N_GRID = 21
 

@@ -77,6 +77,53 @@ def test_missing_and_bad_values():
         assert np.all(tensors[name][tensors["observed"] == 0] == 0)
 
 
+def test_upper_limits():
+    nan = np.nan
+    flux = [[nan, 2, 3], [nan, 2, 3], [nan, 2, nan], [nan, nan, nan], [nan, nan, 3], [np.inf, 2, 3], [nan, 2, 3]]
+    error = [[7, 1, 1], [nan, 1, 1], [7, 1, nan], [7, 8, 9], [7, 8, 9], [7, 1, 1], [-7, 1, 1]]
+    card = make_card(may_miss=BANDS, limits=True, min_bands=1, domain={"flux_g": (5.0, 9.0)})
+    tensors, flags = encode(table(flux, error), card)
+    limit, gone = Flag.UPPER_LIMIT, Flag.MISSING_BAND
+    assert flags.tolist() == [
+        limit,
+        gone,
+        limit | gone,
+        limit | Flag.NO_DATA,
+        limit,
+        gone | Flag.BAD_PHOTOMETRY,
+        gone,
+    ]
+    np.testing.assert_array_equal(
+        tensors["limited"], [[1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0]]
+    )
+    np.testing.assert_array_equal(tensors["flux"][0], [0, 2, 3])
+    np.testing.assert_array_equal(tensors["flux_err"][[0, 1, 3, 4]], [[7, 1, 1], [0, 1, 1], [0, 0, 0], [7, 8, 9]])
+    np.testing.assert_array_equal(tensors["observed"][4], [0, 0, 1])
+    assert set(tensors) == set(card.tensors) and tensors["limited"].dtype == np.float32
+
+
+def test_a_limit_is_missing_for_a_model_without_limits():
+    chunk = table([[np.nan, 2, 3]], [[7, 1, 1]])
+    tensors, flags = encode(chunk, make_card(may_miss=("g",)))
+    assert "limited" not in tensors and flags.tolist() == [Flag.MISSING_BAND]
+    np.testing.assert_array_equal(tensors["flux_err"], [[0, 1, 1]])
+    _, flags = encode(chunk, make_card(may_miss=("r",)))
+    assert flags.tolist() == [Flag.MISSING_BAND | Flag.NO_DATA]
+    # A band that may not be missing may be a limit.
+    _, flags = encode(chunk, make_card(may_miss=("r",), limits=True))
+    assert flags.tolist() == [Flag.UPPER_LIMIT]
+
+
+def test_the_domain_ignores_limits():
+    flux = np.array([[10.0, 20, 30], [11, 21, 31], [np.nan, 22, 32]])
+    card = make_card(may_miss=BANDS, limits=True)
+    tensors, _ = encode(table(flux, np.full_like(flux, 500.0)), card)
+    ranges = domain(tensors, card, tail=0)
+    assert ranges == {"flux_g": (10.0, 11.0), "flux_r": (20.0, 22.0), "flux_i": (30.0, 32.0)}
+    _, flags = encode(table(flux, np.full_like(flux, 500.0)), card.model_copy(update={"domain": ranges}))
+    assert flags.tolist() == [0, 0, Flag.UPPER_LIMIT]
+
+
 def test_masked_values_are_missing():
     chunk = table([[1, 2, 3], [4, 5, 6]])
     from astropy.utils.masked import Masked

@@ -17,7 +17,7 @@ from astrokeras.networks.classes import (
     fit_calibration,
     set_calibration,
 )
-from astrokeras.networks.dense import photometry_encoder
+from astrokeras.networks.encoder import photometry_encoder
 
 
 def toy_survey(rows, seed, classes=3):

@@ -7,7 +7,8 @@ from scipy.stats import norm
 
 from astrokeras.densities import pdf_summary
 from astrokeras.layers import DensityLoss
-from astrokeras.networks.dense import ensemble, fit_temperature, photometry_encoder, photoz_network
+from astrokeras.networks.dense import ensemble, fit_temperature, photoz_network
+from astrokeras.networks.encoder import photometry_encoder
 
 GRID = np.linspace(0.0, 1.0, 60)
 
@@ -158,3 +159,51 @@ def test_bad_parameters_are_refused(encoder, parameters, message):
 def test_one_band_is_refused(survey):
     with pytest.raises(ValueError, match="n_bands must be at least 2"):
         photometry_encoder(**{name: x[:, :1] for name, x in survey[0].items()})
+
+
+def test_limits_are_features_and_hide_what_lies_below(survey):
+    photometry, _ = survey
+    limited = np.zeros_like(photometry["observed"])
+    limited[:100, 0] = 1
+    rows = {**photometry, "limited": limited, "flux_err": np.where(limited, 3000, photometry["flux_err"])}
+    encoder = photometry_encoder(**rows)
+    features = keras.ops.convert_to_numpy(encoder(rows))
+    assert features.shape == (2000, 4 + 3 + 4 + 4 + 4 + 4)
+    np.testing.assert_array_equal(features[:, 11], np.repeat([0.0, 1.0, 0.0], [100, 100, 1800]))
+    np.testing.assert_array_equal(features[:, 15], np.repeat([1.0, 0.0], [100, 1900]))
+    assert (features[:100, [0, 4, 7]] == 0).all() and (features[:, 20:] == 0).all()
+    np.testing.assert_allclose(features[:100, 19], -1, atol=1e-5)
+    rows["flux"] = np.where(limited, np.nan, rows["flux"])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(encoder(rows)), features)
+
+
+def test_only_an_encoder_with_limits_simulates_them(encoder):
+    with pytest.raises(ValueError, match="takes no limits, but limit_rate is 0.1"):
+        member(encoder, limit_rate=0.1)
+
+
+def test_training_learns_what_an_upper_limit_says():
+    """The flux is 1000 z, the other band says nothing: at depth d, p(z) is even up to 5 d / 1000 and zero beyond."""
+    rng = np.random.default_rng(8)
+    z = rng.uniform(0, 1, 4000).astype("float32")
+    flux = np.stack([1000 * z, np.full_like(z, 500)], 1) + rng.normal(0, 1, (4000, 2)).astype("float32")
+    rows = {"flux": flux, "flux_err": np.ones_like(flux), "observed": np.ones_like(flux)}
+    encoder = photometry_encoder(**rows, limited=np.zeros_like(flux))
+    model = member(encoder, limit_rate=0.6, band_dropout=0.05, error_jitter=0.0)
+    rate = keras.optimizers.schedules.CosineDecay(1e-2, 500)
+    model.compile(keras.optimizers.AdamW(rate), loss=DensityLoss(0.0, 1.0), steps_per_execution=20, jit_compile=False)
+    model.fit({**rows, "limited": np.zeros_like(flux)}, z, batch_size=200, epochs=25, verbose=0)
+    depths = np.array([40.0, 80.0, 120.0], "float32")
+    one, zero = np.ones(3, "float32"), np.zeros(3, "float32")
+    asked = {
+        "flux": np.stack([zero, 500 * one], 1),
+        "flux_err": np.stack([depths, one], 1),
+        "observed": np.stack([zero, one], 1),
+        "limited": np.stack([one, zero], 1),
+    }
+    pdf = pdf_of(ensemble([model]), asked)
+    true = norm.sf((1000 * GRID - 5 * depths[:, None]) / depths[:, None])
+    true /= np.trapezoid(true, GRID, axis=1)[:, None]
+    quantiles = ("q16", "median", "q84")
+    found, expected = (np.array([pdf_summary(p, GRID)[q] for q in quantiles]) for p in (pdf, true))
+    np.testing.assert_allclose(found, expected, atol=0.07)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from astrokeras import PhotoZ
 from astrokeras.errors import ChunkError, ModelError, TrainingError
 from astrokeras.flags import Flag
+from astrokeras.models.bundle import verify
 from astrokeras.models.card_file import read_card
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.tasks.photoz_recipe import PhotozRecipe, redshift_range, usable_targets
@@ -49,7 +50,7 @@ def test_a_missing_band_widens_and_is_flagged(small_model, galaxies):
     source = Synthetic(rows=500, seed=5, classes={"galaxy": 1.0})
     table = source.read(next(iter(source.partitions(500))), [f.name for f in source.fields()])
     whole = stage(table)
-    table["flux_g"][:] = np.nan
+    table["flux_g"][:], table["flux_err_g"][:] = np.nan, np.nan
     without = stage(table)
     width = [np.median(t["z_hi"] - t["z_lo"]) for t in (whole, without)]
     assert width[1] > 1.1 * width[0]
@@ -59,11 +60,55 @@ def test_a_missing_band_widens_and_is_flagged(small_model, galaxies):
     np.testing.assert_array_equal(np.asarray(absent["z_phot"]), np.asarray(without["z_phot"]))
 
 
+def test_an_upper_limit_is_told_from_a_missing_band(small_model):
+    stage = PhotoZ.from_pretrained(small_model)
+    source = Synthetic(rows=500, seed=5, classes={"galaxy": 1.0})
+    table = source.read(next(iter(source.partitions(500))), [f.name for f in source.fields()])
+    shallow = np.quantile(table["flux_u"].value, 0.9) * u.nJy
+    table["flux_u"][:], table["flux_err_u"][:] = np.nan, np.nan
+    missing = stage(table)
+    table["flux_err_u"][:] = shallow / 5
+    limit = stage(table)
+    table["flux_err_u"][:] = shallow / 50
+    deep = stage(table)
+    either = Flag.MISSING_BAND | Flag.UPPER_LIMIT
+    assert np.all(np.asarray(missing["flags"]) & either == Flag.MISSING_BAND)
+    assert np.all(np.asarray(limit["flags"]) & either == Flag.UPPER_LIMIT)
+    moved = [np.abs(np.asarray(t["z_phot"]) - np.asarray(missing["z_phot"])) for t in (limit, deep)]
+    assert 0 < np.median(moved[0]) < np.median(moved[1])
+
+
+def test_a_model_without_limits_takes_them_for_missing_bands(galaxies, tmp_path):
+    stage = fitted(galaxies, tmp_path / "m", limit_rate=0)
+    assert not stage.card().limits and '"limits"' not in (tmp_path / "m" / "card.json").read_text()
+    table = galaxies[:20].copy()
+    table["flux_g"][:] = np.nan
+    limits = stage(table)
+    table["flux_err_g"][:] = np.nan
+    missing = stage(table)
+    np.testing.assert_array_equal(np.asarray(limits["z_pdf"]), np.asarray(missing["z_pdf"]))
+    assert np.all(np.asarray(limits["flags"]) & (Flag.MISSING_BAND | Flag.UPPER_LIMIT) == Flag.MISSING_BAND)
+    assert verify(tmp_path / "m").ok
+
+
+def test_limits_of_the_training_rows_are_learnt_from(galaxies, tmp_path):
+    table = galaxies.copy()
+    faint = table["flux_g"].value < np.quantile(table["flux_g"].value, 0.3)
+    table["flux_g"][faint], table["flux_err_g"][faint] = np.nan, np.nan
+    digests = [fitted(table, tmp_path / "missing").model_digest()]
+    table["flux_err_g"][faint] = 20 * u.nJy
+    stage = fitted(table, tmp_path / "limits")
+    assert stage.model_digest() != digests[0]
+    out = stage(table)
+    np.testing.assert_array_equal((np.asarray(out["flags"]) & Flag.UPPER_LIMIT) != 0, faint)
+    assert np.isfinite(np.asarray(out["z_phot"])).all()
+
+
 def test_an_object_without_data_is_missing_and_flagged(small_model, galaxies):
     table = Synthetic(rows=10, seed=1).read(
         next(iter(Synthetic(rows=10, seed=1).partitions(10))), ["flux_u", "flux_err_u"]
     )
-    table["flux_u"][3] = np.nan
+    table["flux_u"][3], table["flux_err_u"][3] = np.nan, np.nan
     out = PhotoZ.from_pretrained(small_model)(table)
     assert np.isnan(out["z_phot"][3])
     assert np.isnan(out["z_pdf"][3]).all()
@@ -120,6 +165,8 @@ def test_the_card_and_the_history_tell_what_was_done(galaxies, tmp_path):
             "initializer": "glorot_uniform",
         },
         {"crps_weight": 2.0, "band_dropout": 0.3},
+        {"limit_rate": 0.3},
+        {"limit_nsigma": 2.0},
     ],
 )
 def test_every_part_of_the_recipe_changes_the_model(recipe, galaxies, tmp_path):

@@ -1,6 +1,7 @@
 """Keras layers and losses of astrokeras; importing this package registers them for loading."""
 
 from .classes import ClassLoss, PriorCorrection, TemperatureScaling, VectorScaling
+from .limits import LimitDepths, LimitSimulation
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
 from .photometry import AsinhMagnitudes, BandDropout, Colors, ErrorJitter, MaskedNormalization
 
@@ -12,6 +13,8 @@ __all__ = [
     "Density",
     "DensityLoss",
     "ErrorJitter",
+    "LimitDepths",
+    "LimitSimulation",
     "LogDensity",
     "MaskedNormalization",
     "MixtureLogits",

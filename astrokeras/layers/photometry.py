@@ -54,7 +54,9 @@ class BandDropout(keras.layers.Layer):
 
     Notes
     -----
-    Input and output have the shape ``(batch, bands)``: 1 where a band was observed, 0 where it is missing.
+    Input and output have the shape ``(batch, bands)``: 1 where a band was observed, 0 where it is missing. Called with
+    ``[observed, limited]``, where ``limited`` marks upper limits, it hides both alike and returns both; the band that a
+    row keeps is then a detected one.
     """
 
     def __init__(self, rate=0.05, seed=None, **kwargs):
@@ -65,13 +67,17 @@ class BandDropout(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, observed, training=False):
-        """Return the mask, with bands hidden when ``training`` is true."""
+    def call(self, masks, training=False):
+        """Return the mask or masks, with bands hidden when ``training`` is true."""
         if not training or self.rate == 0:
-            return observed
+            return masks
+        several = isinstance(masks, list | tuple)
+        observed = masks[0] if several else masks
         draws = keras.random.uniform(ops.shape(observed), seed=self.seed_generator)
-        kept = observed * ops.cast(draws >= self.rate, observed.dtype)
-        return ops.where(ops.max(kept, axis=-1, keepdims=True) > 0, kept, observed)
+        keep = ops.cast(draws >= self.rate, observed.dtype)
+        some = ops.max(observed * keep, axis=-1, keepdims=True) > 0
+        hidden = [ops.where(some, mask * keep, mask) for mask in (masks if several else [masks])]
+        return hidden if several else hidden[0]
 
     def compute_output_shape(self, input_shape):
         """Shape of the mask: the same as of the input."""

@@ -142,7 +142,9 @@ class Card(Part):
     may_miss : tuple of str
         Bands that an object, or a whole catalog, may lack.
     min_bands : int
-        An object with fewer observed bands gets no result, and ``Flag.NO_DATA``.
+        An object with fewer detected bands gets no result, and ``Flag.NO_DATA``.
+    limits : bool
+        Whether the graph takes upper limits, in the input ``limited``; if not, they count as missing.
     grid : Grid, optional
         Redshift grid of the output ``z_pdf``.
     classes : tuple of str
@@ -173,6 +175,7 @@ class Card(Part):
     outputs: tuple[Field, ...]
     may_miss: tuple[Band, ...] = ()
     min_bands: int = 1
+    limits: bool = False
     grid: Grid | None = None
     classes: tuple[str, ...] = ()
     class_fractions: tuple[float, ...] = ()
@@ -214,7 +217,8 @@ class Card(Part):
     @property
     def tensors(self) -> dict[str, int]:
         """Names of the graph's inputs and the width of each."""
-        widths = dict.fromkeys(("flux", "flux_err", "observed"), len(self.bands))
+        names = ("flux", "flux_err", "observed", *(("limited",) if self.limits else ()))
+        widths = dict.fromkeys(names, len(self.bands))
         return widths | ({"extra": len(self.extras)} if self.extras else {})
 
     def source_inputs(self) -> tuple[Field, ...]:

@@ -24,8 +24,10 @@ __all__ = ["OVERRIDES", "domain", "encode", "match"]
 def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Turn a chunk into the inputs of a graph.
 
-    A flux that is NaN is missing; one that is infinite, or whose error is not finite or not positive, is taken as
-    missing and flagged. A missing flux and its error become 0, and ``observed`` 0.
+    A flux that is NaN is missing, unless its error is finite and positive: then the band is an upper limit, and the error
+    its depth (1 sigma). A flux that is infinite, or whose error is not finite or not positive, is taken as missing
+    and flagged. A missing flux and its error become 0, and ``observed`` 0. For a model that takes no limits, they are
+    missing.
 
     Parameters
     ----------
@@ -39,12 +41,13 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     Returns
     -------
     tensors : dict of numpy.ndarray
-        float32 ``flux`` and ``flux_err`` (nJy) and ``observed`` (1 or 0), each ``(rows, bands)``; with extra inputs
-        ``extra`` ``(rows, extras)``.
+        float32 ``flux`` and ``flux_err`` (nJy) and ``observed`` (1 or 0), each ``(rows, bands)``; with ``card.limits``
+        ``limited``, 1 where the band is an upper limit: there ``flux`` is 0, ``flux_err`` the depth, ``observed`` 0;
+        with extra inputs ``extra`` ``(rows, extras)``.
     flags : numpy.ndarray
-        int32 ``(rows,)``: MISSING_BAND, BAD_PHOTOMETRY, OUT_OF_DOMAIN, PHOTOMETRY_MISMATCH; and NO_DATA where the card
-        allows no result: too few bands, a band missing that may not miss, an extra input not finite. The inputs of such
-        a row are all 0.
+        int32 ``(rows,)``: MISSING_BAND, UPPER_LIMIT, BAD_PHOTOMETRY, OUT_OF_DOMAIN, PHOTOMETRY_MISMATCH; and NO_DATA
+        where the card allows no result: too few bands detected, a band missing that may not miss, an extra input not
+        finite. The inputs of such a row are all 0.
 
     Raises
     ------
@@ -61,14 +64,18 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     mismatch = bool(differences(card, facts, override))
     arrays = {f.name: _column(chunk, f, f.name in absent) for f in card.inputs}
     raw, error = (np.stack([arrays[f"{kind}_{b}"] for b in card.bands], axis=1) for kind in ("flux", "flux_err"))
-    bad = np.isinf(raw) | (np.isfinite(raw) & ~(np.isfinite(error) & (error > 0)))
+    measurable = np.isfinite(error) & (error > 0)
+    bad = np.isinf(raw) | (np.isfinite(raw) & ~measurable)
     observed = np.isfinite(raw) & ~bad
+    limited = np.isnan(raw) & measurable & card.limits
     extra = np.stack([arrays[n] for n in card.extras], axis=1) if card.extras else np.zeros((len(raw), 0), np.float32)
     fixed = np.array([band not in card.may_miss for band in card.bands])
-    usable = (observed.sum(axis=1) >= card.min_bands) & observed[:, fixed].all(axis=1) & np.isfinite(extra).all(axis=1)
+    present = observed | limited
+    usable = (observed.sum(axis=1) >= card.min_bands) & present[:, fixed].all(axis=1) & np.isfinite(extra).all(axis=1)
 
     flags = np.zeros(len(raw), np.int32)
-    flags[~observed.all(axis=1)] |= Flag.MISSING_BAND
+    flags[~present.all(axis=1)] |= Flag.MISSING_BAND
+    flags[limited.any(axis=1)] |= Flag.UPPER_LIMIT
     flags[bad.any(axis=1)] |= Flag.BAD_PHOTOMETRY
     flags[~usable] |= Flag.NO_DATA
     flags[_outside(card, arrays, observed)] |= Flag.OUT_OF_DOMAIN
@@ -77,9 +84,11 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     keep = observed & usable[:, None]
     tensors = {
         "flux": np.where(keep, raw, 0),
-        "flux_err": np.where(keep, error, 0),
+        "flux_err": np.where(present & usable[:, None], error, 0),
         "observed": keep.astype(np.float32),
     }
+    if card.limits:
+        tensors["limited"] = (limited & usable[:, None]).astype(np.float32)
     if card.extras:
         tensors["extra"] = np.where(usable[:, None], extra, 0)
     return tensors, flags

@@ -7,16 +7,17 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from ..layers import BandDropout, ErrorJitter, PriorCorrection, TemperatureScaling, VectorScaling
+from ..layers import PriorCorrection, TemperatureScaling, VectorScaling
 from ..layers.classes import FLOOR
 from .dense import dense_trunk
+from .encoder import seen_in_training
 
 CALIBRATIONS = {"temperature": TemperatureScaling, "vector": VectorScaling}
 #: Standard deviations of what is believed before a calibration: of the logarithms of slopes, and of offsets.
 SLOPE_SCATTER, OFFSET_SCATTER = 0.5, 0.5
 
 
-def class_network(encoder, n_classes, *, band_dropout=0.06, error_jitter=0.2, **trunk):
+def class_network(encoder, n_classes, *, band_dropout=0.06, error_jitter=0.2, limit_rate=0.0, **trunk):
     """One trainable member: from photometry to one logit per class.
 
     Train it with `astrokeras.layers.ClassLoss`. Initial weights follow Keras' global seed.
@@ -27,8 +28,8 @@ def class_network(encoder, n_classes, *, band_dropout=0.06, error_jitter=0.2, **
         From `astrokeras.networks.photometry_encoder`; members of one ensemble share it.
     n_classes : int
         At least 2.
-    band_dropout, error_jitter : float
-        In training only: see `astrokeras.layers.BandDropout` and `astrokeras.layers.ErrorJitter`.
+    band_dropout, error_jitter, limit_rate : float
+        See `astrokeras.networks.encoder.seen_in_training`.
     **trunk
         Parameters of `astrokeras.networks.dense.dense_trunk`.
 
@@ -47,12 +48,7 @@ def class_network(encoder, n_classes, *, band_dropout=0.06, error_jitter=0.2, **
     n_features = encoder.output_shape[-1]
     raw = keras.Input((n_features,), name="features", dtype="float32")
     head = keras.Model(raw, dense_trunk(n_features, n_classes, **trunk)(raw), name="member")
-    inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
-    seen = {
-        **inputs,
-        "flux_err": ErrorJitter(error_jitter, name="error_jitter")(inputs["flux_err"]),
-        "observed": BandDropout(band_dropout, name="band_dropout")(inputs["observed"]),
-    }
+    inputs, seen = seen_in_training(encoder, band_dropout, error_jitter, limit_rate)
     logits = keras.layers.Identity(name="logits")(head(encoder(seen)))
     return keras.Model(inputs, logits, name="class_member")
 

@@ -4,95 +4,10 @@ import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from ..layers import (
-    AsinhMagnitudes,
-    BandDropout,
-    Colors,
-    Density,
-    ErrorJitter,
-    LogDensity,
-    MaskedNormalization,
-    MixtureLogits,
-    SplineLogits,
-    Temperature,
-)
+from ..layers import Density, LogDensity, MixtureLogits, SplineLogits, Temperature
+from .encoder import seen_in_training
 
 NETWORKS = ("spline", "binned", "mixture")
-INPUTS = ("flux", "flux_err", "observed")
-
-
-def photometry_inputs(n_bands, n_extra=0):
-    """Named inputs of every network on photometry.
-
-    Parameters
-    ----------
-    n_bands, n_extra : int
-        Number of bands, at least 2, and of further scalars per object; 0 leaves the input ``extra`` out.
-
-    Returns
-    -------
-    dict of keras.KerasTensor
-        ``flux`` and ``flux_err`` in nJy, 0 where missing, and ``observed``, 1 or 0, all ``(batch, n_bands)``;
-        ``extra`` ``(batch, n_extra)``.
-    """
-    if n_bands < 2:
-        raise ValueError(f"photometry_inputs: n_bands must be at least 2, got {n_bands!r}")
-    inputs = {name: keras.Input((n_bands,), name=name, dtype="float32") for name in INPUTS}
-    if n_extra:
-        inputs["extra"] = keras.Input((n_extra,), name="extra", dtype="float32")
-    return inputs
-
-
-def photometry_encoder(flux, flux_err, observed, extra=None):
-    """Model from photometry to normalised features, its statistics taken from the given training rows.
-
-    The features are asinh magnitudes, colors of neighbouring bands, logarithms of the magnitude errors, one indicator
-    per missing band, and the extra inputs. No weight of it is trainable.
-
-    Parameters
-    ----------
-    flux, flux_err, observed : array-like
-        Training rows, ``(rows, n_bands)``: nJy, nJy, and 1 where observed, else 0.
-    extra : array-like, optional
-        Further scalars, ``(rows, n_extra)``, finite.
-
-    Returns
-    -------
-    keras.Model
-        From the inputs of `photometry_inputs` to ``(batch, n_features)``.
-
-    Raises
-    ------
-    ValueError
-        When a band has no positive error in any row.
-    """
-    rows = {"flux": flux, "flux_err": flux_err, "observed": observed}
-    if extra is not None:
-        rows["extra"] = extra
-    rows = {name: np.asarray(values, dtype="float32") for name, values in rows.items()}
-    inputs = photometry_inputs(rows["flux"].shape[1], 0 if extra is None else rows["extra"].shape[1])
-    asinh = AsinhMagnitudes(name="asinh_magnitudes")
-    asinh.adapt(rows["flux_err"], rows["observed"])
-
-    def normalised(name, values, mask, sample, sample_mask):
-        layer = MaskedNormalization(name=name)
-        layer.adapt(keras.ops.convert_to_numpy(sample), keras.ops.convert_to_numpy(sample_mask))
-        return layer([values, mask])
-
-    magnitudes, log_errors = asinh([inputs[name] for name in INPUTS])
-    sample_magnitudes, sample_log_errors = asinh([rows[name] for name in INPUTS])
-    colors, both = Colors(name="colors")([magnitudes, inputs["observed"]])
-    sample_colors, sample_both = Colors()([sample_magnitudes, rows["observed"]])
-    features = [
-        normalised("magnitudes", magnitudes, inputs["observed"], sample_magnitudes, rows["observed"]),
-        normalised("color_values", colors, both, sample_colors, sample_both),
-        normalised("log_errors", log_errors, inputs["observed"], sample_log_errors, rows["observed"]),
-        1 - inputs["observed"],
-    ]
-    if extra is not None:
-        every, sample_every = keras.ops.ones_like(inputs["extra"]), np.ones_like(rows["extra"])
-        features.append(normalised("extra_values", inputs["extra"], every, rows["extra"], sample_every))
-    return keras.Model(inputs, keras.layers.Concatenate(name="features")(features), name="encoder", trainable=False)
 
 
 def dense_trunk(
@@ -161,6 +76,7 @@ def photoz_network(
     components=6,
     band_dropout=0.06,
     error_jitter=0.2,
+    limit_rate=0.0,
     **trunk,
 ):
     """One trainable member: from photometry to the log density of the redshift on a uniform grid.
@@ -170,7 +86,7 @@ def photoz_network(
     Parameters
     ----------
     encoder : keras.Model
-        From `photometry_encoder`; members of one ensemble share it.
+        From `astrokeras.networks.encoder.photometry_encoder`; members of one ensemble share it.
     z_min, z_max, n_grid : float, float, int
         First and last node of the grid, and their number.
     network : {"spline", "binned", "mixture"}
@@ -178,15 +94,15 @@ def photoz_network(
         mixture of normal distributions. All three are evaluated at the nodes.
     coefficients, components : int
         Coefficients of the splines, at least 4; components of the mixture.
-    band_dropout, error_jitter : float
-        In training only: see `astrokeras.layers.BandDropout` and `astrokeras.layers.ErrorJitter`.
+    band_dropout, error_jitter, limit_rate : float
+        See `astrokeras.networks.encoder.seen_in_training`.
     **trunk
         Parameters of `dense_trunk`.
 
     Returns
     -------
     keras.Model
-        Named inputs as in `photometry_inputs`; output ``log_pdf`` of shape ``(batch, n_grid)``.
+        Named inputs of the encoder; output ``log_pdf`` of shape ``(batch, n_grid)``.
 
     Raises
     ------
@@ -204,12 +120,7 @@ def photoz_network(
     elif network == "mixture":
         logits = MixtureLogits(z_min, z_max, n_grid, name="mixture")(logits)
     head = keras.Model(raw, logits, name="member")
-    inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
-    seen = {
-        **inputs,
-        "flux_err": ErrorJitter(error_jitter, name="error_jitter")(inputs["flux_err"]),
-        "observed": BandDropout(band_dropout, name="band_dropout")(inputs["observed"]),
-    }
+    inputs, seen = seen_in_training(encoder, band_dropout, error_jitter, limit_rate)
     log_pdf = LogDensity(z_min, z_max, name="log_pdf")(head(encoder(seen)))
     return keras.Model(inputs, log_pdf, name="photoz_member")
 
@@ -227,7 +138,7 @@ def ensemble(members, temperature=1.0):
     Returns
     -------
     keras.Model
-        Named inputs as in `photometry_inputs`; output ``{"z_pdf": density}``, ``(batch, n_grid)``, whose integral by
+        Named inputs of the encoder; output ``{"z_pdf": density}``, ``(batch, n_grid)``, whose integral by
         the trapezoid rule over the grid is 1.
 
     Raises

@@ -27,7 +27,7 @@ class ClassLearner(Learner):
         """See `Learner.member`."""
         from ..networks.classes import class_network
 
-        settings = self.settings(("band_dropout", "error_jitter", *TRUNK))
+        settings = self.settings(("band_dropout", "error_jitter", "limit_rate", *TRUNK))
         return class_network(encoder, len(self.card.classes), **settings)
 
     def loss(self, train: Examples) -> Any:

@@ -35,6 +35,7 @@ RULES = {
     "outputs",
     "may_miss",
     "min_bands",
+    "limits",
     "grid",
     "classes",
     "class_fractions",

@@ -12,7 +12,7 @@ from .learner import MEASURED_ON, TRUNK, Learner, outputs
 if TYPE_CHECKING:
     import keras
 
-_SHAPE = ("network", "coefficients", "components", "band_dropout", "error_jitter")
+_SHAPE = ("network", "coefficients", "components", "band_dropout", "error_jitter", "limit_rate")
 
 
 class PhotozLearner(Learner):

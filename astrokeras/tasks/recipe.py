@@ -46,6 +46,11 @@ class Recipe(BaseModel):
     band_dropout : float
         Probability to hide a band during training, so that a missing one makes the result less certain
         instead of breaking it.
+    limit_rate : float
+        Probability to try, during training, to make a band an upper limit, as a shallower survey would have; 0 makes a
+        network that takes no upper limits: they count as missing.
+    limit_nsigma : float
+        Detection threshold of those simulated limits, in units of their depth (1 sigma).
     error_jitter : float
         Scatter (natural logarithm) by which flux errors are rescaled during training, object by object: errors follow
         the sky and the exposure, and a network that knows a field by them fails on other fields.
@@ -82,6 +87,8 @@ class Recipe(BaseModel):
     dropout: float = Parameter(default=0.0, ge=0, lt=1)
     batch_norm: bool = False
     band_dropout: float = Parameter(default=0.06, ge=0, lt=1)
+    limit_rate: float = Parameter(default=0.03, ge=0, lt=1)
+    limit_nsigma: float = Parameter(default=5.0, gt=0, le=100)
     error_jitter: float = Parameter(default=0.2, ge=0, le=5)
     optimizer: Annotated[str, _one_of(_OPTIMIZERS)] = "adamw"
     learning_rate: float = Parameter(default=4e-3, gt=0)

@@ -64,6 +64,7 @@ def provisional_card(
         inputs=inputs,
         outputs=outputs,
         may_miss=bands,
+        limits=recipe.limit_rate > 0,
         **facts,
     )
 

@@ -44,11 +44,11 @@ def fit_members(
     TrainingError
         If a band has no data or the loss is not finite.
     """
-    from ..networks.dense import photometry_encoder
+    from ..networks.encoder import photometry_encoder
 
-    t, recipe = train.tensors, learner.recipe
+    recipe = learner.recipe
     try:
-        encoder = photometry_encoder(t["flux"], t["flux_err"], t["observed"], t.get("extra"))
+        encoder = photometry_encoder(**train.tensors, nsigma=recipe.limit_nsigma)
     except ValueError as error:
         raise TrainingError(f"train: {error}") from None
     members, histories, train = [], [], learner.learnt_from(train)
