@@ -1,10 +1,10 @@
-"""What a band is worth that is missing, or an upper limit, in every evaluation row; beside HistGradientBoosting without it.
+"""A band missing, or an upper limit, in every evaluation row: photo-z beside HistGradientBoosting without that band.
 
     python benchmarks/missing_bands.py SOURCE.yaml [--band u] [--depths u=27.79 ...] [--train members=2 ...]
 
 ``SOURCE.yaml`` holds the ``catalog:`` block of a pipeline, with the evaluation file marked ``split: test``; all other
-rows are trained on (a twentieth each validates and calibrates). The photo-z model is trained once, with the default recipe,
-on all bands. It is then scored on the evaluation rows
+rows are trained on (a twentieth each validates and calibrates). The photo-z model is trained once, with the default
+recipe, on all bands. It is then scored on the evaluation rows
 
 - as they are,
 - with the band missing in every row,
@@ -15,8 +15,9 @@ on all bands. It is then scored on the evaluation rows
   flux of the row would give the flux away.
 
 The trees are retrained on the training rows without the band, which is the best they can do with it. ``--depths`` makes
-limits of what the catalog marks as missing: 1-sigma depths as AB magnitudes; then the model is trained and scored a
-second time, for comparison, with these values missing. Errors are those of 200 bootstrap samples; ``ours - trees`` is paired.
+limits of what the catalog marks as missing: 1-sigma depths as AB magnitudes; the model is then trained and scored
+twice, with these values missing and with these limits. Errors are those of 200 bootstrap samples; ``ours - trees`` is
+paired.
 """
 
 import argparse

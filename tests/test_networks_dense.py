@@ -178,7 +178,7 @@ def test_limits_are_features_and_hide_what_lies_below(survey):
 
 
 def test_only_an_encoder_with_limits_simulates_them(encoder):
-    with pytest.raises(ValueError, match="takes no limits, but limit_rate is 0.1"):
+    with pytest.raises(ValueError, match=r"takes no limits, but limit_rate is 0\.1"):
         member(encoder, limit_rate=0.1)
 
 

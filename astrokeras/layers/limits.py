@@ -11,9 +11,9 @@ from .photometry import PACKAGE
 class LimitDepths(keras.layers.Layer):
     """Depths of upper limits as features: -1 at the deepest a training could simulate, 1 at the shallowest.
 
-    The feature is linear in the logarithm of the depth and limited to [-1, 1], which keeps what it says true: a flux below
-    ``nsigma * depth`` is also below that of a shallower limit, and the shallowest says next to nothing, because 99.9 %
-    of all training rows are fainter. A band that is no limit gives 0.
+    The feature is linear in the logarithm of the depth and limited to [-1, 1], which keeps what it says true: a flux
+    below ``nsigma * depth`` is also below that of a shallower limit, and the shallowest says next to nothing, because
+    99.9 % of all training rows are fainter. A band that is no limit gives 0.
 
     Parameters
     ----------
@@ -57,7 +57,8 @@ class LimitDepths(keras.layers.Layer):
             When a band has no positive error in any row.
         """
         ranges = []
-        for number, (f, e, o, u) in enumerate(zip(*(np.asarray(x).T for x in (flux, flux_err, observed, limited)))):
+        columns = (np.asarray(x).T for x in (flux, flux_err, observed, limited))
+        for number, (f, e, o, u) in enumerate(zip(*columns, strict=True)):
             errors = e[((o > 0) | (u > 0)) & (e > 0)]
             if not errors.size:
                 raise ValueError(f"LimitDepths: no training row has a positive flux error in band number {number}")
@@ -121,7 +122,8 @@ class LimitSimulation(keras.layers.Layer):
 
     Notes
     -----
-    Call with ``[flux, flux_err, observed, limited]``; returns ``(flux_err, observed, limited)``; all ``(batch, bands)``.
+    Call with ``[flux, flux_err, observed, limited]``; returns ``(flux_err, observed, limited)``, all
+    ``(batch, bands)``.
     Outside training they pass unchanged.
     """
 

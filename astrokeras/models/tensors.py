@@ -24,10 +24,10 @@ __all__ = ["OVERRIDES", "domain", "encode", "match"]
 def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Turn a chunk into the inputs of a graph.
 
-    A flux that is NaN is missing, unless its error is finite and positive: then the band is an upper limit, and the error
-    its depth (1 sigma). A flux that is infinite, or whose error is not finite or not positive, is taken as missing
-    and flagged. A missing flux and its error become 0, and ``observed`` 0. For a model that takes no limits, they are
-    missing.
+    A flux that is NaN is missing, unless its error is finite and positive: then the band is an upper limit, and the
+    error its depth (1 sigma); for a model that takes no limits, it is missing too. A flux that is infinite, or whose
+    error is not finite or not positive, is taken as missing and flagged. A missing flux and its error become 0, and
+    ``observed`` 0.
 
     Parameters
     ----------

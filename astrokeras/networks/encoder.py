@@ -30,7 +30,8 @@ def photometry_inputs(n_bands, n_extra=0, limits=False):
     -------
     dict of keras.KerasTensor
         ``flux`` and ``flux_err`` in nJy, 0 where missing, and ``observed``, 1 or 0, all ``(batch, n_bands)``;
-        ``limited``, 1 where the band is an upper limit of the depth ``flux_err``, else 0; ``extra`` ``(batch, n_extra)``.
+        ``limited``, 1 where the band is an upper limit of the depth ``flux_err``, else 0; and ``extra``
+        ``(batch, n_extra)``.
     """
     if n_bands < 2:
         raise ValueError(f"photometry_inputs: n_bands must be at least 2, got {n_bands!r}")
