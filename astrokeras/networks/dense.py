@@ -16,6 +16,7 @@ from ..layers import (
     SplineLogits,
     Temperature,
 )
+from ..layers.photometry import LOG_ERROR_FLOOR
 
 NETWORKS = ("spline", "binned", "mixture")
 INPUTS = ("flux", "flux_err", "observed")
@@ -74,8 +75,8 @@ def photometry_encoder(flux, flux_err, observed, extra=None):
     asinh = AsinhMagnitudes(name="asinh_magnitudes")
     asinh.adapt(rows["flux_err"], rows["observed"])
 
-    def normalised(name, values, mask, sample, sample_mask):
-        layer = MaskedNormalization(name=name)
+    def normalised(name, values, mask, sample, sample_mask, floor=0.0):
+        layer = MaskedNormalization(name=name, floor=floor)
         layer.adapt(keras.ops.convert_to_numpy(sample), keras.ops.convert_to_numpy(sample_mask))
         return layer([values, mask])
 
@@ -86,7 +87,7 @@ def photometry_encoder(flux, flux_err, observed, extra=None):
     features = [
         normalised("magnitudes", magnitudes, inputs["observed"], sample_magnitudes, rows["observed"]),
         normalised("color_values", colors, both, sample_colors, sample_both),
-        normalised("log_errors", log_errors, inputs["observed"], sample_log_errors, rows["observed"]),
+        normalised("log_errors", log_errors, inputs["observed"], sample_log_errors, rows["observed"], LOG_ERROR_FLOOR),
         1 - inputs["observed"],
     ]
     if extra is not None:
