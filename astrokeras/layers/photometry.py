@@ -11,8 +11,8 @@ from keras import ops
 
 PACKAGE = "astrokeras"
 MAGNITUDES_PER_E_FOLD = 2.5 / np.log(10)
-#: Smallest scale of log errors: where a catalog states one error for all objects they do not scatter, and divided by that
-#: the random factors of `astrokeras.layers.ErrorJitter` would drown all else.
+#: Smallest scale of log errors. Where a catalog states one error for all objects they do not scatter; divided by that,
+#: the random factors of `ErrorJitter` would drown all else.
 LOG_ERROR_FLOOR = 0.2
 
 
