@@ -41,6 +41,17 @@ def test_asinh_magnitudes_of_bright_fluxes_differ_like_pogson():
     np.testing.assert_allclose(magnitudes[1] - magnitudes[0], -2.5 * np.log10(flux[1] / flux[0]), atol=1e-4)
 
 
+def test_floor_of_the_scale():
+    values = np.array([[1.0, 0.0], [1.01, 10.0], [0.99, 20.0]], "float32")
+    layer = MaskedNormalization(floor=0.5)
+    layer.adapt(values, np.ones_like(values))
+    normalised = keras.ops.convert_to_numpy(layer([values, np.ones_like(values)]))
+    np.testing.assert_allclose(normalised[:, 0], [0, 0.02, -0.02], atol=1e-5)
+    np.testing.assert_allclose(normalised[:, 1], [-10 / 6.8, 0, 10 / 6.8], rtol=1e-5)
+    with pytest.raises(ValueError, match="floor must be at least 0"):
+        MaskedNormalization(floor=-1)
+
+
 def test_missing_band_cannot_leak_its_flux():
     layer = AsinhMagnitudes()
     layer.adapt(np.full((3, 2), 2.0), np.ones((3, 2)))

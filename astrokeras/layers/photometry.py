@@ -11,6 +11,9 @@ from keras import ops
 
 PACKAGE = "astrokeras"
 MAGNITUDES_PER_E_FOLD = 2.5 / np.log(10)
+#: Smallest scale of log errors. Where a catalog states one error for all objects they do not scatter; divided by that,
+#: the random factors of `ErrorJitter` would drown all else.
+LOG_ERROR_FLOOR = 0.2
 
 
 def masked_quantiles(values, mask, levels):
@@ -225,17 +228,22 @@ class MaskedNormalization(keras.layers.Layer):
     ----------
     limit : float
         Largest absolute value of a feature, in scales; above 0.
+    floor : float
+        Smallest scale, for features that may hardly scatter; at least 0.
 
     Notes
     -----
     Call with ``[values, mask]``, each ``(batch, features)``; returns the same shape.
     """
 
-    def __init__(self, limit=6.0, **kwargs):
+    def __init__(self, limit=6.0, floor=0.0, **kwargs):
         super().__init__(**kwargs)
         if not limit > 0:
             raise ValueError(f"MaskedNormalization: limit must be above 0, got {limit!r}")
+        if not floor >= 0:
+            raise ValueError(f"MaskedNormalization: floor must be at least 0, got {floor!r}")
         self.limit = limit
+        self.floor = floor
 
     def build(self, input_shape):
         """Create center and scale, one per feature; until ``adapt`` they are 0 and 1."""
@@ -249,10 +257,11 @@ class MaskedNormalization(keras.layers.Layer):
         Parameters
         ----------
         values, mask : array-like
-            Shape ``(rows, features)``. A feature without any value, or with only one, keeps the scale 1.
+            Shape ``(rows, features)``. A feature without any value, or, if the floor is 0, with only one,
+            keeps the scale 1.
         """
         low, median, high = masked_quantiles(values, mask, [0.16, 0.5, 0.84])
-        scale = (high - low) / 2
+        scale = np.maximum((high - low) / 2, self.floor)
         if not self.built:
             self.build([(None, len(median))])
             self.built = True
@@ -271,4 +280,4 @@ class MaskedNormalization(keras.layers.Layer):
 
     def get_config(self):
         """Configuration for saving."""
-        return {**super().get_config(), "limit": self.limit}
+        return {**super().get_config(), "limit": self.limit, "floor": self.floor}

@@ -12,6 +12,7 @@ from ..layers import (
     LimitSimulation,
     MaskedNormalization,
 )
+from ..layers.photometry import LOG_ERROR_FLOOR
 
 INPUTS = ("flux", "flux_err", "observed")
 
@@ -77,8 +78,8 @@ def photometry_encoder(flux, flux_err, observed, extra=None, limited=None, nsigm
     asinh = AsinhMagnitudes(name="asinh_magnitudes")
     asinh.adapt(rows["flux_err"], rows["observed"])
 
-    def normalised(name, values, mask, sample, sample_mask):
-        layer = MaskedNormalization(name=name)
+    def normalised(name, values, mask, sample, sample_mask, floor=0.0):
+        layer = MaskedNormalization(name=name, floor=floor)
         layer.adapt(keras.ops.convert_to_numpy(sample), keras.ops.convert_to_numpy(sample_mask))
         return layer([values, mask])
 
@@ -89,7 +90,7 @@ def photometry_encoder(flux, flux_err, observed, extra=None, limited=None, nsigm
     features = [
         normalised("magnitudes", magnitudes, inputs["observed"], sample_magnitudes, rows["observed"]),
         normalised("color_values", colors, both, sample_colors, sample_both),
-        normalised("log_errors", log_errors, inputs["observed"], sample_log_errors, rows["observed"]),
+        normalised("log_errors", log_errors, inputs["observed"], sample_log_errors, rows["observed"], LOG_ERROR_FLOOR),
     ]
     missing = 1 - inputs["observed"]
     if "limited" in rows:
