@@ -17,6 +17,7 @@ class Flag(IntFlag):
     NOT_SELECTED = 64
     OUT_OF_DOMAIN = 128
     AMBIGUOUS_MATCH = 256
+    UPPER_LIMIT = 512
 
 
 DESCRIPTIONS: dict[Flag, str] = {
@@ -29,6 +30,7 @@ DESCRIPTIONS: dict[Flag, str] = {
     Flag.NOT_SELECTED: "left out by the `where` of a stage; its columns are missing",
     Flag.OUT_OF_DOMAIN: "outside the domain in which the model was trained",
     Flag.AMBIGUOUS_MATCH: "several objects of a matched catalog lie within the radius; the nearest was taken",
+    Flag.UPPER_LIMIT: "a band of the object is an upper limit",
 }
 
 

@@ -148,7 +148,7 @@ def _known(stated: SurveyMap, kinds: Mapping[str, tuple[Channel, ...]]) -> list[
     """All other columns that the map names."""
     out = [stated.position.ra, stated.position.dec] if stated.position is not None else []
     for channel in (c for channels in kinds.values() for c in channels):
-        out += [*channel.columns, *([channel.flag] if channel.flag is not None else [])]
+        out += [*channel.columns, *([channel.flag] if channel.flag is not None else []), *channel.limit_columns]
     if stated.extinction is not None:
         template = stated.extinction.magnitudes or stated.extinction.transmission
         out += [stated.expand(template, b) for b in stated.bands] if template else [stated.extinction.ebv or ""]
