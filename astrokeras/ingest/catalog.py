@@ -8,57 +8,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BeforeValidator, model_validator
 from pydantic import Field as Parameter
 
 from ..errors import ExpressionError, IngestError, SurveyError
 from ..expression import Expression
-from ..fields import Band, Field, Kind
+from ..fields import Band, Field
 from ..stage import Partition, Source
 from ..surveys import Request, SurveyMap, find, load, request
 from ..surveys.columns import Native, element, locate
 from ..surveys.limits import Depths
 from ..surveys.survey import all_located
 from ..surveys.tables import choose_bands, stated_map
+from .catalog_options import File, Kept
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
     from .tablefile import TableFile, TableOptions
-
-SplitName = Literal["train", "validate", "calibrate", "test"]
-
-
-class File(BaseModel):
-    """A file, or a pattern such as ``photo-*.fits``, and the use of its rows in training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    split: SplitName | None = None
-
-
-class Kept(BaseModel):
-    """A native column to carry along.
-
-    Parameters
-    ----------
-    column : str, optional
-        Its name in the file; by default the same.
-    kind, unit, description, ucd : str
-        What it is; the file is not asked.
-    shape : tuple of int
-        Shape of its cells.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    column: str | None = None
-    kind: Kind = "f8"
-    unit: str = ""
-    description: str = ""
-    ucd: str = ""
-    shape: tuple[int, ...] = ()
 
 
 def _mapped(value: Any) -> Any:
@@ -94,6 +61,8 @@ class Catalog(Source):
         Native columns to carry along: names (float64), or ``{name: {column, kind, unit, ...}}``.
     where : str, optional
         Condition on canonical or native columns; canonical ones win where a name is both.
+    without : tuple of str
+        Labels that are left out though the map states them: ``z_spec``, ``class_true``, ``extendedness``.
     hdu : int or str, optional
         HDU of FITS files, if they have several tables.
     table : int or str, optional
@@ -118,6 +87,7 @@ class Catalog(Source):
     ab_offsets: bool = False
     depth: Depths | None = None
     keep: tuple[str, ...] | dict[str, Kept] = ()
+    without: tuple[Literal["z_spec", "class_true", "extendedness"], ...] = ()
     hdu: int | str | None = None
     table: int | str | None = None
     delimiter: Annotated[str, Parameter(min_length=1, max_length=1)] | None = None
@@ -156,6 +126,7 @@ class Catalog(Source):
             deredden=self.deredden,
             ab_offsets=self.ab_offsets,
             depth=self.depth,
+            without=self.without,
             keep=self._kept(),
             split=any(entry.split for entry in self._entries()),
         )

@@ -33,6 +33,12 @@ def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
         return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
 
 
+def angles(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascension and declination in deg of points on the unit sphere, those of NaN left out."""
+    x, y, z = points[np.isfinite(points).all(axis=1)].T
+    return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
 def tangents(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors to the east and to the north, shape (n, 3) each, of positions in deg."""
     with np.errstate(invalid="ignore"):

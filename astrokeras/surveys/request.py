@@ -105,6 +105,8 @@ class Request:
         Unit of fluxes where neither map nor file states one.
     depth : Depth, optional
         Depth of undetected objects, in place of the map's.
+    without : tuple of str
+        Labels of the map that are not wanted.
     """
 
     survey: SurveyMap
@@ -116,6 +118,7 @@ class Request:
     split: bool = False
     unit: str | None = None
     depth: Depth | None = None
+    without: tuple[str, ...] = ()
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:
@@ -147,7 +150,7 @@ class Request:
             out.append(flux_field(channel.band, channel.measure, **facts))
             if channel.has_error:
                 out.append(flux_field(channel.band, _err(channel.measure), **facts))
-        out += [made for name, made in LABELS.items() if getattr(survey, name) is not None]
+        out += [made for name, made in LABELS.items() if self.label(name) is not None]
         out += [GROUP] if survey.group is not None else []
         out += [kept for _, kept in self.keep]
         out += [SPLIT] if self.split else []
@@ -162,8 +165,8 @@ class Request:
         return {"filter": self.survey.bands[channel.band].filter, "photometry": kind, "dereddened": state}
 
     def label(self, name: str) -> Label | None:
-        """The map's statement on ``z_spec``, ``class_true`` or ``extendedness``."""
-        return getattr(self.survey, name)
+        """The map's statement on ``z_spec``, ``class_true`` or ``extendedness``, if that is wanted."""
+        return None if name in self.without else getattr(self.survey, name)
 
     def wanted(self, columns: Iterable[str]) -> tuple[Channel, ...]:
         """Channels needed for canonical columns; ``flags`` tells of all colors, whoever else is read."""
