@@ -139,6 +139,7 @@ def test_proper_motion_is_that_of_astropy(seed, years):
     np.testing.assert_allclose(moved(ra, dec, pm[0], np.full(20, np.nan), years), unmoved, atol=1e-15)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 360), st.floats(-90, 90), st.floats(1, 3000), st.floats(0, 6.28))
 def test_shifted_is_at_the_distance_and_the_position_angle(ra, dec, distance, angle):
     point = shifted(np.array([ra]), np.array([dec]), distance, angle)[0]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io.votable import parse
 from astropy.table import Table
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astrokeras import Crossmatch
@@ -170,6 +170,7 @@ def test_no_find_at_all_leaves_an_error(here):
     assert counts.rate_err == pytest.approx(1 / 800)
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(["n", "min_x", "max_x"]), st.integers(-9, 9)), max_size=6))
 def test_tallies_add_up(tallies):
     total = merged(tallies)
@@ -178,6 +179,7 @@ def test_tallies_add_up(tallies):
         assert total.get(name) == (join(values) if values else None)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 360), st.floats(0.01, 100))
 def test_a_footprint_is_the_narrower_way_around(start, width):
     ra = (start + np.linspace(0, width, 20)) % 360

@@ -62,7 +62,7 @@ class Catalog(Source):
     where : str, optional
         Condition on canonical or native columns; canonical ones win where a name is both.
     without : tuple of str
-        Labels that are left out though the map states them: ``z_spec``, ``class_true``, ``extendedness``.
+        What is left out though the map states it: ``z_spec``, ``class_true``, ``extendedness``, ``time``.
     hdu : int or str, optional
         HDU of FITS files, if they have several tables.
     table : int or str, optional
@@ -87,7 +87,7 @@ class Catalog(Source):
     ab_offsets: bool = False
     depth: Depths | None = None
     keep: tuple[str, ...] | dict[str, Kept] = ()
-    without: tuple[Literal["z_spec", "class_true", "extendedness"], ...] = ()
+    without: tuple[Literal["z_spec", "class_true", "extendedness", "time"], ...] = ()
     hdu: int | str | None = None
     table: int | str | None = None
     delimiter: Annotated[str, Parameter(min_length=1, max_length=1)] | None = None

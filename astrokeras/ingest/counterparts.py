@@ -80,8 +80,8 @@ def _read(reading: _Reading) -> Counterparts:
     from ..chunk import concatenate, values
 
     catalog, motion = reading.catalog, reading.motion
-    pm = (motion.pm_ra, motion.pm_dec) if motion is not None else ()
-    names = list(dict.fromkeys(("ra", "dec", *pm, *reading.columns)))
+    moving = motion.columns if motion is not None else ()
+    names = list(dict.fromkeys(("ra", "dec", *moving, *reading.columns)))
     table = concatenate([catalog.read(part, names) for part in catalog.partitions(_ROWS)])
     ra, dec = (values(table[name], "deg", name) for name in ("ra", "dec"))
     if len(table) and not np.isfinite(ra + dec).any():
@@ -90,6 +90,8 @@ def _read(reading: _Reading) -> Counterparts:
     if motion is None:
         points = unit_vectors(ra, dec)
     else:
-        points = moved(ra, dec, *(values(table[n], "mas/yr", n) for n in pm), motion.epoch - motion.catalog_epoch)
+        pm = (values(table[name], "mas/yr", name) for name in moving[:2])
+        time = None if motion.time is None else values(table[motion.time], "d", motion.time)
+        points = moved(ra, dec, *pm, motion.years(time))
     units = {f.name: f.unit for f in catalog.fields()}
     return Counterparts(Sky(points), {n: values(table[n], units[n], n) for n in reading.columns})

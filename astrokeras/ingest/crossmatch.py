@@ -120,7 +120,9 @@ class Crossmatch(Stage):
         if self.motion is None or self.motion.of == "catalog":
             return (RA, DEC)
         names = (self.motion.pm_ra, self.motion.pm_dec)
-        return (RA, DEC, *(Field(name=n, kind="f8", unit="mas/yr", description="Proper motion") for n in names))
+        motions = (Field(name=n, kind="f8", unit="mas/yr", description="Proper motion") for n in names)
+        time = self.motion.time
+        return (RA, DEC, *motions, *([Field(name=time, kind="f8", unit="d")] if time is not None else []))
 
     @cached_property
     def _taken(self) -> tuple[Field, ...]:
@@ -150,9 +152,13 @@ class Crossmatch(Stage):
         return (*self._taken, separation, *([chance] if self.offset is not None else []), FLAGS)
 
     def accepts(self, available: tuple[Field, ...]) -> tuple[str, ...]:
-        """Columns must be new; a survey map may well state a ``z_spec`` that its files lack."""
+        """Columns must be new; a survey map may well state a ``z_spec`` that its files lack. Times are MJD in days."""
+        have = by_name(available)
+        time = self.motion.time if self.motion is not None and self.motion.of == "rows" else None
+        if time in have and have[time].unit != "d":
+            raise ChunkError(f"{time!r} of the rows is no MJD in days; state it as `time` of their survey map")
         for field in self.writes():
-            if field.name != FLAGS.name and field.name in by_name(available):
+            if field.name != FLAGS.name and field.name in have:
                 remedy = "use `prefix`, or give it another name: `bring: {new_name: name}`"
                 if field.name in LABELS:
                     remedy += (
@@ -258,8 +264,8 @@ class Crossmatch(Stage):
         ra, dec = chunk["ra"].value, chunk["dec"].value
         if self.motion is None or self.motion.of == "catalog":
             return unit_vectors(ra, dec)
-        pm = (chunk[name].value for name in (self.motion.pm_ra, self.motion.pm_dec))
-        return moved(ra, dec, *pm, self.motion.catalog_epoch - self.motion.epoch)
+        pm_ra, pm_dec, *time = (chunk[name].value for name in self.motion.columns)
+        return moved(ra, dec, pm_ra, pm_dec, self.motion.years(time[0] if time else None))
 
     def _chance(self, chunk: QTable, offset: float) -> np.ndarray:
         """Fraction of the directions in which a shifted position has a match; NaN without a position."""

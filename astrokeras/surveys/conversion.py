@@ -15,6 +15,7 @@ from .depths import depths, not_detected
 from .plain import copied, identifiers, label
 from .positions import has_positions, positions
 from .request import LABELS, Channel, Request
+from .times import times
 
 
 def convert(
@@ -67,6 +68,8 @@ def convert(
             flags |= np.where(flux.bad, np.int32(Flag.BAD_PHOTOMETRY), np.int32(0))
     for name in LABELS.keys() & set(wanted):
         out[name] = label(request, name, columns, n)
+    if "time" in wanted and request.time is not None:
+        out["time"] = times(request.time, columns, n, request.survey.missing)
     if "group" in wanted:
         out["group"] = identifiers(columns, request.survey.group or (), "group", optional=True)
     for native, kept in request.keep:

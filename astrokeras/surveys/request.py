@@ -11,6 +11,7 @@ from ..fields import DEC, FLAGS, OBJECT_ID, RA, Field, flux_field
 from .language import Label, Photometry
 from .limits import Depth
 from .survey import SurveyMap
+from .times import Time
 from .vocabulary import signed
 
 #: Measures of a canonical table: color fluxes have plain names, the others carry theirs (``flux_psf_g``).
@@ -106,7 +107,7 @@ class Request:
     depth : Depth, optional
         Depth of undetected objects, in place of the map's.
     without : tuple of str
-        Labels of the map that are not wanted.
+        Labels of the map that are not wanted, or ``time``.
     """
 
     survey: SurveyMap
@@ -151,6 +152,7 @@ class Request:
             if channel.has_error:
                 out.append(flux_field(channel.band, _err(channel.measure), **facts))
         out += [made for name, made in LABELS.items() if self.label(name) is not None]
+        out += [self.time.field] if self.time is not None else []
         out += [GROUP] if survey.group is not None else []
         out += [kept for _, kept in self.keep]
         out += [SPLIT] if self.split else []
@@ -167,6 +169,11 @@ class Request:
     def label(self, name: str) -> Label | None:
         """The map's statement on ``z_spec``, ``class_true`` or ``extendedness``, if that is wanted."""
         return None if name in self.without else getattr(self.survey, name)
+
+    @property
+    def time(self) -> Time | None:
+        """The map's statement on times, if they are wanted."""
+        return None if "time" in self.without else self.survey.time
 
     def wanted(self, columns: Iterable[str]) -> tuple[Channel, ...]:
         """Channels needed for canonical columns; ``flags`` tells of all colors, whoever else is read."""
@@ -208,6 +215,8 @@ class Request:
         for name in LABELS.keys() & columns:
             label = self.label(name)
             out |= {label.column: not label.optional} if label else {}
+        if "time" in columns and self.time is not None:
+            out |= {self.time.column: not self.time.optional}
         if "group" in columns:
             out |= dict.fromkeys(survey.group or (), True)
         out |= {native: True for native, kept in self.keep if kept.name in columns}

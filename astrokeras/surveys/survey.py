@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from ..errors import did_you_mean
 from .language import Bands, Extinction, Labelled, Photometry, Position
 from .limits import Depth, Limits
+from .times import Time
 from .vocabulary import PLACEHOLDERS, Condition, KindName, Names, Sentinels, Template, listed
 
 
@@ -42,6 +43,8 @@ class SurveyMap(BaseModel):
         Galactic extinction.
     z_spec, class_true, extendedness : str or Label, optional
         Spectroscopic redshift; true class; 1 for extended and 0 for point-like objects.
+    time : Time, optional
+        When the objects were observed.
     group : str or tuple of str, optional
         Columns that are equal for observations of one object, joined with ``-``.
     quality : str, optional
@@ -64,6 +67,7 @@ class SurveyMap(BaseModel):
     z_spec: Labelled | None = None
     class_true: Labelled | None = None
     extendedness: Labelled | None = None
+    time: Time | None = None
     group: Names | None = None
     quality: Condition | None = None
 
