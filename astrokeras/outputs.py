@@ -18,6 +18,7 @@ from .progress import Reporter
 from .provenance import identity, product_facts
 from .stage import Output, Product, Stage
 from .store import Store, digest, receipt, write_json
+from .tallies import findings
 from .work import Laps, PieceTask, Times, add_times, make_piece
 
 
@@ -105,6 +106,9 @@ def _one(
     # Outputs do not count, nor do other fields: a product says what leads to it.
     sources = [delivery.plan.bounds[i].source for i in mine]
     facts = product_facts(delivery.plan.pipeline.name, digest([link.digest for link in links]), sources, chains)
+    places = {bound.field: i for i, bound in enumerate(delivery.plan.bounds)}
+    found = findings(links, [[link.source, *delivery.stages[places[link.field]]] for link in links])
+    facts |= {"findings": found} if found else {}
     lasting = {k: v for k, v in facts.items() if k != "date"}
     key = digest([[t.directory.name for t in tasks], lasting, [f.model_dump(mode="json") for f in fields], path])
     done = delivery.store.product(key)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from . import dates
-from .stage import Configured, Output, Trainable
+from .stage import Configured, Output, Source, Trainable
 
 PACKAGES = ("astrokeras", "keras", "tensorflow", "jax", "torch", "numpy", "astropy", "pandas", "pyarrow", "scipy")
 
@@ -53,6 +53,13 @@ def identity(part: Configured, digest_of: Callable[[str], str]) -> dict[str, Any
     if isinstance(part, Trainable):
         facts["model"] = part.model_state()
     return facts | {"files": [digest_of(path) for path in part.inputs()]}
+
+
+def source_identity(source: Source, digest_of: Callable[[str], str]) -> dict[str, Any]:
+    """What of a source decides its rows; the files themselves count by content, partition by partition."""
+    facts = identity(source, digest_of)
+    facts["parameters"] = {k: v for k, v in facts["parameters"].items() if k != "files"}
+    return facts
 
 
 def model_facts(stages: Iterable[Configured]) -> list[dict[str, str]]:

@@ -18,13 +18,14 @@ from .links import Link
 from .outputs import Delivery, deliver
 from .plan import Plan, Segment
 from .progress import LOG, Reporter, logging_to
-from .provenance import identity, machine, parameters, versions
-from .stage import Source, Stage
+from .provenance import identity, machine, parameters, source_identity, versions
+from .stage import Stage
 from .store import Store, digest, receipt, write_json
+from .tallies import gathered
 from .work import PartTask, Times, Told, add_times, make_part
 
 #: Raised when stored parts of an older layout can no longer be read.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -173,7 +174,31 @@ class Run:
         times, failed = self._map(names, tasks)
         kept = [link for link in moved if link.number not in failed]
         self._count(names, kept, len(tasks), times)
+        self._judge(
+            {i + 1 for i in segment.stages} | ({0} if segment is self.plan.segments[0] else set()), kept, stages
+        )
         return kept
+
+    def _judge(self, places: set[int], links: list[Link], stages: list[list[Stage]]) -> None:
+        """Say what the source (place 0) and the stages of a segment have counted; what cannot be right is an error."""
+        chains = [[self.plan.bounds[0].source, *stages[self._bound(link)]] for link in links]
+        for place, part, total, members in gathered(links, chains):
+            if place not in places:
+                continue
+            fields = {link.field for link in members} if len(self.plan.bounds) > 1 else set()
+            name = self._name(place - 1) if place else "source"
+            name += f" ({fields.pop()})" if len(fields) == 1 else ""
+            if facts := part.findings(total):
+                self.record.setdefault("findings", []).append({"stage": name, **facts})
+            try:
+                with Told(f"{self._place(place - 1)}: {name}" if place else name):
+                    said = part.judge(total)
+            except RunError as error:
+                said = ()
+                self._settle(Outcome(None, error=error))
+            for line in said:
+                self.reporter.say(f"{name}: {line}")
+                LOG.info("%s: %s", name, line)
 
     def _again(self, i: int) -> bool:
         """Whether a stage is done again, because it is that of ``--from`` or comes after it."""
@@ -273,10 +298,3 @@ class Run:
             self.reporter.say("warning: no rows to validate on: nothing stops training early, the card has no scores")
         self.record.setdefault("training", []).append({"stage": self._name(i), "rows": fitted.counts})
         return fitted
-
-
-def source_identity(source: Source, files: FileDigests) -> dict[str, Any]:
-    """What of a source decides its rows; the files themselves count by content, partition by partition."""
-    facts = identity(source, files)
-    facts["parameters"] = {k: v for k, v in facts["parameters"].items() if k != "files"}
-    return facts

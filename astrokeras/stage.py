@@ -36,6 +36,22 @@ class Configured(BaseModel):
         """Files or directories read besides the rows (a survey map, a kernel); their digests count."""
         return ()
 
+    def tally(self, chunk: QTable) -> dict[str, float]:
+        """Count what is worth knowing of a whole run; the sums go to `findings`.
+
+        Of a name in ``min_`` or ``max_`` the least or greatest is taken. A source gets the rows it has read, a stage
+        the rows that it runs on.
+        """
+        return {}
+
+    def findings(self, total: Mapping[str, float]) -> dict[str, Any]:
+        """Facts (JSON values) for the record of a run and its products, from the sums of `tally`."""
+        return {}
+
+    def judge(self, total: Mapping[str, float]) -> tuple[str, ...]:
+        """Sentences for the user; raise an AstrokerasError where the sums of `tally` cannot be right."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -151,6 +167,16 @@ class Stage(Configured):
         part = self.run(projected[chosen])
         part = border.delivered(part, self.writes(), self.name, np.count_nonzero(chosen))
         return border.scatter(part, chosen, self.writes(), Flag.NOT_SELECTED)
+
+    def tallied(self, table: Table) -> dict[str, float]:
+        """Tally of the rows of a table that the stage runs on."""
+        from . import chunk as border
+
+        if type(self).tally is Configured.tally:
+            return {}
+        taken = border.canonical(table)
+        projected = border.project(taken, self.reads(), self.name)
+        return self.tally(projected[self._chosen(projected, taken)])
 
     def _chosen(self, projected: QTable, taken: QTable) -> np.ndarray:
         """Rows selected by ``where``; columns that the stage reads count in its units, whatever the table has."""

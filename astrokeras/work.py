@@ -96,15 +96,17 @@ def make_part(task: PartTask) -> dict[str, Any]:
         chunk = load(task.link, task.columns)
     before = receipt(task.link.parts[-1]) if task.link.parts else None
     read = before["rows_read"] if before else int(chunk.meta.get("rows_read", len(chunk)))
+    tallies = list(before["tallies"]) if before else [task.link.source.tally(chunk)]
     laps.end("read")
     for place, stage in task.stages:
         with Told(f"{place}: {stage.id or stage.name}", task.link, chunk):
+            tallies.append(stage.tallied(chunk))
             chunk = stage(chunk)
     laps.end("stages")
     with Told("storing", task.link):
         # A part that lacks a column, or is to be done again, would win over the new one.
         shutil.rmtree(task.directory, ignore_errors=True)
-        made = write_part(task.directory, chunk, _present(chunk, task.stored), {"rows_read": read})
+        made = write_part(task.directory, chunk, _present(chunk, task.stored), {"rows_read": read, "tallies": tallies})
     laps.end("store")
     return {"rows": made["rows"], "rows_read": read, **laps.facts()}
 

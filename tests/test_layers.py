@@ -31,7 +31,7 @@ LAYERS = (
     {"chunk", "surveys"},
     {"stage", "store", "models"},
     {"targets", "walk", "plan", "ingest", "features", "tasks", "export", "synthetic"},
-    {"provenance", "progress", "file_digests", "links", "work", "testing"},
+    {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
     {"runner", "barrier", "chains", "outputs"},
     {"cli", "commands", "pipeline"},
     {"__init__", "__main__"},

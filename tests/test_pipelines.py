@@ -36,16 +36,23 @@ def products(tmp_path_factory):
         for name, rows in (("quickstart", 5000), ("photoz-train", 3000)):
             size = ["--set", f"source.synthetic.rows={rows}"]
             assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size, *SMALL]) == 0
+        rows = ["source.synthetic.rows=6000", "stages.crossmatch.catalog.synthetic.rows=6000"]
+        size = [word for setting in rows for word in ("--set", setting)]
+        assert main(["run", str(pipelines / "photoz-from-specz.yaml"), "--quiet", *size, *SMALL]) == 0
         size = ["--set", "source.synthetic.rows=2000", "--set", "source.synthetic.missing=0.2"]
         assert main(["run", str(pipelines / "photoz-apply.yaml"), "--quiet", *size]) == 0
     return here / "products"
 
 
 def test_all_that_ship_are_here():
-    assert {p.stem for p in Path(pipelines_dir()).glob("*.yaml")} == {"quickstart", "photoz-train", "photoz-apply"}
+    names = {"quickstart", "photoz-train", "photoz-apply", "photoz-from-specz"}
+    assert {p.stem for p in Path(pipelines_dir()).glob("*.yaml")} == names
 
 
-@pytest.mark.parametrize("path", ["quickstart/photoz.vot", "photoz-train/test.vot", "photoz-apply/photoz.vot"])
+@pytest.mark.parametrize(
+    "path",
+    ["quickstart/photoz.vot", "photoz-train/test.vot", "photoz-apply/photoz.vot", "photoz-from-specz/photoz.vot"],
+)
 def test_votables_are_valid(products, path):
     assert votlint(products / path) == ""
 
@@ -91,3 +98,19 @@ def test_only_test_rows_are_delivered_by_photoz_train(products):
     assert set(table["split"]) == {"test"}
     dz = np.asarray((table["z_phot"] - table["z_spec"]) / (1 + table["z_spec"]), float)
     assert 1.4826 * np.median(np.abs(dz - np.median(dz))) < 0.12
+
+
+def test_matched_redshifts_train_a_model_for_all(products):
+    votable = parse(products / "photoz-from-specz/photoz.vot")
+    table = votable.get_first_table().to_table()
+    z_spec, z_phot = (np.ma.filled(table[name].astype(float), np.nan) for name in ("z_spec", "z_phot"))
+    matched = np.isfinite(z_spec)
+    assert 0.2 < matched.mean() < 0.5
+    assert np.isfinite(z_phot).all()
+    infos = {info.name: info.value for info in votable.resources[0].infos}
+    found = json.loads(infos["findings.crossmatch"])
+    assert (found["rows"], found["matched"]) == (6000, np.sum(matched))
+    assert found["false_match_rate"] < 0.01
+    scores = json.loads((products / "photoz-from-specz/metrics.json").read_text())
+    assert scores["overall"]["n"] == np.sum(matched & (table["split"] == "test"))
+    assert scores["overall"]["sigma_nmad"]["value"] < scores["baseline"]["sigma_nmad"]

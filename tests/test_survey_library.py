@@ -263,7 +263,7 @@ class TestSpecialTables:
             assert one[f"flux_err_{band}"][0].value == pytest.approx(other[f"flux_err_{band}"][0].value, rel=1e-6)
 
     def test_wise_limit_is_no_measurement(self, tmp_path):
-        """A magnitude without error is a limit: nothing measured, whatever the file writes for "none"."""
+        """A magnitude without error is a limit: nothing detected, whatever the file writes for "none"."""
         path = tmp_path / "limits.csv"
         head = [f"w{n}{what}" for n in (1, 2, 3, 4) for what in ("mpro", "sigmpro")]
         rows = ["a,1,0,16,.1,15,.1,12,.1,9,.1", "b,2,0,16,.1,15,.1,12,,9,null"]
@@ -271,7 +271,20 @@ class TestSpecialTables:
         source = Catalog(files=str(path), survey="allwise")
         out = source.read(next(iter(source.partitions(10))), [f.name for f in source.fields()])
         assert [bool(np.isnan(out[f"flux_W{n}"][1])) for n in (1, 2, 3, 4)] == [False, False, True, True]
-        assert list(np.asarray(out["flags"]) & Flag.MISSING_BAND) == [0, Flag.MISSING_BAND]
+        assert list(out["flags"]) == [0, Flag.UPPER_LIMIT]
+        # 9 mag of Vega in W4 are 15.62 mag AB; the limit is one of 2 sigma.
+        assert out["flux_err_W4"][1].value == pytest.approx(ZERO_FLUX * 10 ** (-0.4 * 15.62) / 2, rel=1e-6)
+
+    def test_kids_limit_is_as_deep_as_its_column(self):
+        bands = ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
+        table = Table({"ID": ["a", "b", "c"], "RAJ2000": [1.0, 2, 3], "DECJ2000": [0.0, 0, 0]})
+        for k, band in enumerate(bands):
+            table[f"MAG_GAAP_{band}"], table[f"MAGERR_GAAP_{band}"] = [22.0, 99.0, -99.0], [0.1, 99.0, -99.0]
+            table[f"MAG_LIM_{band}"] = [25.0 + k, 25.0 + k, -99.0]
+        out = canonical_table(table, "kids-dr4")
+        for k, band in enumerate(bands):
+            assert out[f"flux_err_{band}"][1].value == pytest.approx(ZERO_FLUX * 10 ** (-0.4 * (25 + k)), rel=1e-6)
+        assert list(out["flags"]) == [0, Flag.UPPER_LIMIT, Flag.MISSING_BAND]
 
 
 class TestRealFiles:

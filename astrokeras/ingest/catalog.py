@@ -8,56 +8,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BeforeValidator, model_validator
 from pydantic import Field as Parameter
 
 from ..errors import ExpressionError, IngestError, SurveyError
 from ..expression import Expression
-from ..fields import Band, Field, Kind
+from ..fields import Band, Field
 from ..stage import Partition, Source
 from ..surveys import Request, SurveyMap, find, load, request
 from ..surveys.columns import Native, element, locate
+from ..surveys.limits import Depths
 from ..surveys.survey import all_located
 from ..surveys.tables import choose_bands, stated_map
+from .catalog_options import File, Kept
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
     from .tablefile import TableFile, TableOptions
-
-SplitName = Literal["train", "validate", "calibrate", "test"]
-
-
-class File(BaseModel):
-    """A file, or a pattern such as ``photo-*.fits``, and the use of its rows in training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    split: SplitName | None = None
-
-
-class Kept(BaseModel):
-    """A native column to carry along.
-
-    Parameters
-    ----------
-    column : str, optional
-        Its name in the file; by default the same.
-    kind, unit, description, ucd : str
-        What it is; the file is not asked.
-    shape : tuple of int
-        Shape of its cells.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    column: str | None = None
-    kind: Kind = "f8"
-    unit: str = ""
-    description: str = ""
-    ucd: str = ""
-    shape: tuple[int, ...] = ()
 
 
 def _mapped(value: Any) -> Any:
@@ -87,10 +55,14 @@ class Catalog(Source):
         Correct fluxes and errors for Galactic extinction, as the map states it.
     ab_offsets : bool
         Add the map's offsets between the catalogued and the AB system.
+    depth : Depth, optional
+        How deep the survey looked, in place of what its map says; for objects that the map calls not detected.
     keep : tuple or mapping
         Native columns to carry along: names (float64), or ``{name: {column, kind, unit, ...}}``.
     where : str, optional
         Condition on canonical or native columns; canonical ones win where a name is both.
+    without : tuple of str
+        What is left out though the map states it: ``z_spec``, ``class_true``, ``extendedness``, ``time``.
     hdu : int or str, optional
         HDU of FITS files, if they have several tables.
     table : int or str, optional
@@ -113,7 +85,9 @@ class Catalog(Source):
     bands: tuple[Band, ...] | None = None
     deredden: bool = False
     ab_offsets: bool = False
+    depth: Depths | None = None
     keep: tuple[str, ...] | dict[str, Kept] = ()
+    without: tuple[Literal["z_spec", "class_true", "extendedness", "time"], ...] = ()
     hdu: int | str | None = None
     table: int | str | None = None
     delimiter: Annotated[str, Parameter(min_length=1, max_length=1)] | None = None
@@ -137,7 +111,8 @@ class Catalog(Source):
             fits = check("bands", lambda: choose_bands(stated_map(self.survey, self.bands), self.bands))
             fits &= check("photometry", lambda: request(self.survey, self.photometry, self.bands if fits else None))
             if fits and check("deredden", lambda: self._requested(deredden=self.deredden)):
-                check("keep", lambda: self._request)
+                fits = check("depth", lambda: self._requested(depth=self.depth))
+                check("keep", lambda: self._request if fits else None)
         if problems:
             raise all_located(problems)
         return self
@@ -150,6 +125,8 @@ class Catalog(Source):
         return self._requested(
             deredden=self.deredden,
             ab_offsets=self.ab_offsets,
+            depth=self.depth,
+            without=self.without,
             keep=self._kept(),
             split=any(entry.split for entry in self._entries()),
         )
@@ -178,7 +155,7 @@ class Catalog(Source):
             If a file is missing, no table, or lacks a needed column; or if a pattern matches nothing.
         """
         first = 0
-        maps = (str(find(self.survey)),) if isinstance(self.survey, str) else ()
+        maps = self._maps()
         for number, (path, split) in enumerate(self._paths()):
             opened = self._open(path)
             self._references(opened, [f.name for f in self.fields()])
@@ -195,9 +172,12 @@ class Catalog(Source):
             first += cut.stop
 
     def paths(self) -> tuple[str, ...]:
-        """Files that are read, a pattern's in the order of their names, and the survey map if it is one."""
-        maps = (str(find(self.survey)),) if isinstance(self.survey, str) else ()
-        return (*(path for path, _ in self._paths()), *maps)
+        """Files that are read, a pattern's in the order of their names, then the maps of the survey and the sky."""
+        return (*(path for path, _ in self._paths()), *self._maps())
+
+    def _maps(self) -> tuple[str, ...]:
+        """Files of the survey map, and of maps of the sky."""
+        return (*((str(find(self.survey)),) if isinstance(self.survey, str) else ()), *self._request.files)
 
     def _paths(self) -> Iterator[tuple[str, str | None]]:
         seen: set[str] = set()

@@ -6,46 +6,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
-from pydantic import Field as Parameter
 
 from ..errors import IngestError
-from .catalog import Catalog
+from ..stage import Source
+from .motion import Motion
+from .other_catalog import files_of
 from .skymatch import Sky, moved, unit_vectors
 
 #: Rows that are read at a time.
 _ROWS = 262_144
-
-Year = Annotated[float, Parameter(ge=1800, le=2200)]
-
-
-class Motion(BaseModel):
-    """Proper motion to a common epoch.
-
-    Parameters
-    ----------
-    epoch : float
-        Julian year of the positions of the rows.
-    catalog_epoch : float
-        Julian year of the positions of the catalog.
-    of : str
-        Who states proper motions: ``catalog`` (its positions are taken to ``epoch``) or ``rows`` (theirs are taken to
-        ``catalog_epoch``).
-    pm_ra, pm_dec : str
-        Columns of them, in a unit that converts to mas/yr; ``pm_ra`` with the cosine of the declination, as Gaia has
-        it. An object without a proper motion is taken to be at rest.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epoch: Year
-    catalog_epoch: Year
-    of: Literal["catalog", "rows"] = "catalog"
-    pm_ra: str = "pm_ra"
-    pm_dec: str = "pm_dec"
 
 
 @dataclass(frozen=True)
@@ -64,12 +35,12 @@ class Counterparts:
     columns: Mapping[str, np.ndarray]
 
 
-def counterparts(catalog: Catalog, columns: tuple[str, ...], motion: Motion | None) -> Counterparts:
+def counterparts(catalog: Source, columns: tuple[str, ...], motion: Motion | None) -> Counterparts:
     """Read a catalog: once per process, and again when its files change.
 
     Parameters
     ----------
-    catalog : Catalog
+    catalog : Source
         With ``ra`` and ``dec`` among its fields.
     columns : tuple of str
         Fields of it to bring.
@@ -81,7 +52,7 @@ def counterparts(catalog: Catalog, columns: tuple[str, ...], motion: Motion | No
     IngestError
         If a file cannot be read, or no object has a position.
     """
-    states = tuple(_state(path) for path in catalog.paths())
+    states = tuple(_state(path) for path in files_of(catalog))
     return _read(_Reading(catalog.model_dump_json(), columns, motion, states, catalog))
 
 
@@ -93,7 +64,7 @@ class _Reading:
     columns: tuple[str, ...]
     motion: Motion | None
     states: tuple[tuple[str, int, int], ...]
-    catalog: Catalog = field(compare=False)
+    catalog: Source = field(compare=False)
 
 
 def _state(path: str) -> tuple[str, int, int]:
@@ -109,16 +80,18 @@ def _read(reading: _Reading) -> Counterparts:
     from ..chunk import concatenate, values
 
     catalog, motion = reading.catalog, reading.motion
-    pm = (motion.pm_ra, motion.pm_dec) if motion is not None else ()
-    names = list(dict.fromkeys(("ra", "dec", *pm, *reading.columns)))
+    moving = motion.columns if motion is not None else ()
+    names = list(dict.fromkeys(("ra", "dec", *moving, *reading.columns)))
     table = concatenate([catalog.read(part, names) for part in catalog.partitions(_ROWS)])
     ra, dec = (values(table[name], "deg", name) for name in ("ra", "dec"))
     if len(table) and not np.isfinite(ra + dec).any():
-        files = ", ".join(path for path, *_ in reading.states)
+        files = ", ".join(path for path, *_ in reading.states) or catalog.name
         raise IngestError(f"{files}: no object has a position; a match needs them")
     if motion is None:
         points = unit_vectors(ra, dec)
     else:
-        points = moved(ra, dec, *(values(table[n], "mas/yr", n) for n in pm), motion.epoch - motion.catalog_epoch)
+        pm = (values(table[name], "mas/yr", name) for name in moving[:2])
+        time = None if motion.time is None else values(table[motion.time], "d", motion.time)
+        points = moved(ra, dec, *pm, motion.years(time))
     units = {f.name: f.unit for f in catalog.fields()}
     return Counterparts(Sky(points), {n: values(table[n], units[n], n) for n in reading.columns})

@@ -3,53 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field as Parameter
 from pydantic import model_validator
 
-from ..errors import ChunkError, did_you_mean
+from ..errors import ChunkError, IngestError, did_you_mean
 from ..fields import DEC, FLAGS, RA, Field, by_name
 from ..flags import Flag
 from ..stage import Stage
+from ..surveys.request import LABELS
 from ..surveys.survey import all_located
-from .catalog import Catalog
-from .counterparts import Motion
+from .motion import Motion, faults
+from .other_catalog import OtherCatalog, files_of, source_of
 
 if TYPE_CHECKING:
     import numpy as np
     from astropy.table import QTable, Table
 
+    from ..stage import Source
     from .counterparts import Counterparts
-
-#: Directions in which positions are shifted to count chance matches.
-DIRECTIONS = 8
-
-
-@dataclass(frozen=True)
-class FalseMatches:
-    """How many matches are accidents, from positions shifted off the objects.
-
-    A chance match that lies nearer than a true one is not counted.
-
-    Attributes
-    ----------
-    rows, matched : int
-        Rows with a position, and those of them with a match.
-    chance, chance_err : float
-        Fraction of the shifted positions with a match, and its standard error over rows (sky clustering not counted).
-    rate : float
-        Fraction of the matches that are expected to be false, ``chance * (rows - matched) / (1 - chance) / matched``;
-        NaN without matches, or where every shifted position has one.
-    """
-
-    rows: int
-    matched: int
-    chance: float
-    chance_err: float
-    rate: float
+    from .match_counts import FalseMatches
 
 
 class Crossmatch(Stage):
@@ -63,7 +38,7 @@ class Crossmatch(Stage):
     ----------
     catalog : Catalog
         The other catalog, with the parameters of the source ``catalog``; its ``where`` is the quality cut. Its survey
-        map needs a ``position``, and no photometry.
+        map needs a ``position``, and no photometry. For trials also ``{synthetic: {...}}``.
     radius : float
         In arcsec, up to a degree.
     bring : tuple or mapping
@@ -74,7 +49,10 @@ class Crossmatch(Stage):
         Proper motion to a common epoch.
     offset : float, optional
         In arcmin. Also write ``match_chance``, the fraction of eight positions, at this distance around the row, that
-        have a match: its mean over the rows is the probability of a chance match.
+        have a match: its mean over the rows is the probability of a chance match. It is counted in any case, by default
+        at 2 arcmin, but at least at ten times the radius.
+    if_none : str
+        What it is if no row of a run has a match: ``error`` or ``warn``.
 
     Notes
     -----
@@ -94,17 +72,22 @@ class Crossmatch(Stage):
 
     name: ClassVar[str] = "crossmatch"
 
-    catalog: Catalog
+    catalog: OtherCatalog
     radius: Annotated[float, Parameter(gt=0, le=3600)]
     bring: Annotated[tuple[str, ...], Parameter(min_length=1)] | Annotated[dict[str, str], Parameter(min_length=1)]
     prefix: Annotated[str, Parameter(pattern=r"^([A-Za-z]\w*)?$", max_length=32)] = ""
     motion: Motion | None = None
     offset: Annotated[float, Parameter(gt=0, le=600)] | None = None
+    if_none: Literal["error", "warn"] = "error"
+
+    @property
+    def _source(self) -> Source:
+        return source_of(self.catalog)
 
     @model_validator(mode="after")
     def _fits_the_catalog(self) -> Crossmatch:
         """Check against the fields of the catalog, without opening it; each problem at its key."""
-        have = by_name(self.catalog.fields())
+        have = by_name(self._source.fields())
         problems: list[tuple[tuple[str, ...], str, Any]] = []
         if RA.name not in have:
             problems.append((("catalog",), "its survey map states no `position`, which a match needs", None))
@@ -115,26 +98,13 @@ class Crossmatch(Stage):
         for name in sorted({n for n in names if names.count(n) > 1} | ({FLAGS.name} & set(names))):
             problems.append((("bring",), f"cannot write a column {name!r}; give it another name", name))
         if self.motion is not None and self.motion.of == "catalog":
-            problems += [(("motion", key), text, None) for key, text in self._motion_faults(have).items()]
+            problems += [(("motion", key), text, None) for key, text in faults(self.motion, have).items()]
         if self.offset is not None and self.offset * 60 < 10 * self.radius:
             text = f"needs at least ten times the radius, {self.radius * 10 / 60:g} arcmin, to be off the objects"
             problems.append((("offset",), text, self.offset))
         if problems:
             raise all_located(problems)
         return self
-
-    def _motion_faults(self, have: Mapping[str, Field]) -> dict[str, str]:
-        from ..units import converts
-
-        faults = {}
-        for key in ("pm_ra", "pm_dec"):
-            name = getattr(self.motion, key)
-            if name not in have:
-                faults[key] = f"the catalog has no {name!r}{did_you_mean(name, have)}; name it in its `keep`"
-            elif not converts(have[name].unit, "mas/yr"):
-                found = have[name].unit or "no unit"
-                faults[key] = f"{name!r} of the catalog has {found}; say `keep: {{{name}: {{unit: mas/yr}}}}`"
-        return faults
 
     def _brought(self) -> dict[str, str]:
         """Columns of the catalog by their new names."""
@@ -143,19 +113,21 @@ class Crossmatch(Stage):
 
     def inputs(self) -> tuple[str, ...]:
         """Files of the other catalog, and its survey map."""
-        return self.catalog.paths()
+        return files_of(self._source)
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""
         if self.motion is None or self.motion.of == "catalog":
             return (RA, DEC)
         names = (self.motion.pm_ra, self.motion.pm_dec)
-        return (RA, DEC, *(Field(name=n, kind="f8", unit="mas/yr", description="Proper motion") for n in names))
+        motions = (Field(name=n, kind="f8", unit="mas/yr", description="Proper motion") for n in names)
+        time = self.motion.time
+        return (RA, DEC, *motions, *([Field(name=time, kind="f8", unit="d")] if time is not None else []))
 
     @cached_property
     def _taken(self) -> tuple[Field, ...]:
         """Fields of the brought columns, under their new names."""
-        have = by_name(self.catalog.fields())
+        have = by_name(self._source.fields())
         out = []
         for new, old in self._brought().items():
             field = have[old]
@@ -180,10 +152,18 @@ class Crossmatch(Stage):
         return (*self._taken, separation, *([chance] if self.offset is not None else []), FLAGS)
 
     def accepts(self, available: tuple[Field, ...]) -> tuple[str, ...]:
-        """Columns must be new; a survey map may well state a ``z_spec`` that its files lack."""
+        """Columns must be new; a survey map may well state a ``z_spec`` that its files lack. Times are MJD in days."""
+        have = by_name(available)
+        time = self.motion.time if self.motion is not None and self.motion.of == "rows" else None
+        if time in have and have[time].unit != "d":
+            raise ChunkError(f"{time!r} of the rows is no MJD in days; state it as `time` of their survey map")
         for field in self.writes():
-            if field.name != FLAGS.name and field.name in by_name(available):
+            if field.name != FLAGS.name and field.name in have:
                 remedy = "use `prefix`, or give it another name: `bring: {new_name: name}`"
+                if field.name in LABELS:
+                    remedy += (
+                        f"; if the rows only seem to have it, leave it out of the source: `without: [{field.name}]`"
+                    )
                 raise ChunkError(f"the rows have a column {field.name!r} already; {remedy}")
         return ()
 
@@ -226,22 +206,57 @@ class Crossmatch(Stage):
         -------
         FalseMatches
         """
-        import numpy as np
-
         from .. import chunk as border
+        from .match_counts import FalseMatches
 
         chunk = border.project(border.canonical(table), self.reads(), self.name)
-        points = self._points(chunk)
-        offset = offset or self.offset or max(2.0, self.radius / 6)
-        known = np.isfinite(points).all(axis=1)
-        chances = self._chance(chunk, offset)[known]
-        n = len(chances)
-        matched = int(np.count_nonzero(self._other().sky.nearest(points, self.radius).index >= 0))
-        chance = float(chances.mean()) if n else float("nan")
-        error = float(chances.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-        # Rows without a true counterpart are matched with probability `chance`: matched = true + chance (n - true).
-        rate = chance * (n - matched) / (1 - chance) / matched if matched and chance < 1 else float("nan")
-        return FalseMatches(n, matched, chance, error, rate)
+        return FalseMatches.of(self._tally(chunk, offset or self._offset))
+
+    @property
+    def _offset(self) -> float:
+        """Distance of shifted positions in arcmin."""
+        return self.offset or max(2.0, self.radius / 6)
+
+    def tally(self, chunk: QTable) -> dict[str, float]:
+        """See `Stage.tally`."""
+        return self._tally(chunk, self._offset)
+
+    def _tally(self, chunk: QTable, offset: float) -> dict[str, float]:
+        from .match_counts import tally
+
+        near = self._other().sky.nearest(self._points(chunk), self.radius)
+        ra, dec = chunk["ra"].value, chunk["dec"].value
+        return tally(ra, dec, near.separation, near.several, self._chance(chunk, offset))
+
+    def findings(self, total: Mapping[str, float]) -> dict[str, Any]:
+        """See `Stage.findings`."""
+        from .match_counts import facts
+
+        return facts(total, self._offset)
+
+    def judge(self, total: Mapping[str, float]) -> tuple[str, ...]:
+        """Counts in words, and warnings.
+
+        Raises
+        ------
+        IngestError
+            If there is no match at all, unless ``if_none`` is ``warn``.
+        """
+        from .match_counts import extent, footprint, verdict
+        from .skymatch import angles
+
+        if not total["rows"]:
+            return ("warning: no row has a position, so that none was matched",)
+        if total["matched"]:
+            return verdict(total, self.radius, self._offset)
+        ra, dec = angles(self._other().sky.points)
+        text = (
+            f"none of {int(total['rows'])} rows has a match within {self.radius:g} arcsec; the rows lie at "
+            f"{footprint(total)}, the catalog ({len(ra)} objects) at {footprint(extent(ra, dec))}"
+        )
+        if self.if_none == "warn":
+            return (f"warning: {text}",)
+        raise IngestError(f"{text}; if that can be, say `if_none: warn`")
 
     def _points(self, chunk: QTable) -> np.ndarray:
         from .skymatch import moved, unit_vectors
@@ -249,13 +264,14 @@ class Crossmatch(Stage):
         ra, dec = chunk["ra"].value, chunk["dec"].value
         if self.motion is None or self.motion.of == "catalog":
             return unit_vectors(ra, dec)
-        pm = (chunk[name].value for name in (self.motion.pm_ra, self.motion.pm_dec))
-        return moved(ra, dec, *pm, self.motion.catalog_epoch - self.motion.epoch)
+        pm_ra, pm_dec, *time = (chunk[name].value for name in self.motion.columns)
+        return moved(ra, dec, pm_ra, pm_dec, self.motion.years(time[0] if time else None))
 
     def _chance(self, chunk: QTable, offset: float) -> np.ndarray:
         """Fraction of the directions in which a shifted position has a match; NaN without a position."""
         import numpy as np
 
+        from .match_counts import DIRECTIONS
         from .skymatch import shifted
 
         sky = self._other().sky
@@ -270,7 +286,7 @@ class Crossmatch(Stage):
         from .counterparts import counterparts
 
         motion = self.motion if self.motion is not None and self.motion.of == "catalog" else None
-        return counterparts(self.catalog, tuple(sorted(set(self._brought().values()))), motion)
+        return counterparts(self._source, tuple(sorted(set(self._brought().values()))), motion)
 
 
 def _bits(where: np.ndarray, flag: Flag) -> np.ndarray:

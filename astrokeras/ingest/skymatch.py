@@ -33,6 +33,12 @@ def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
         return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
 
 
+def angles(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascension and declination in deg of points on the unit sphere, those of NaN left out."""
+    x, y, z = points[np.isfinite(points).all(axis=1)].T
+    return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
 def tangents(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors to the east and to the north, shape (n, 3) each, of positions in deg."""
     with np.errstate(invalid="ignore"):
@@ -42,7 +48,9 @@ def tangents(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return east, north
 
 
-def moved(ra: np.ndarray, dec: np.ndarray, pm_ra: np.ndarray, pm_dec: np.ndarray, years: float) -> np.ndarray:
+def moved(
+    ra: np.ndarray, dec: np.ndarray, pm_ra: np.ndarray, pm_dec: np.ndarray, years: float | np.ndarray
+) -> np.ndarray:
     """Unit vectors after uniform motion in space without a radial velocity (ESA SP-1200, vol. 1, sec. 1.5.5).
 
     Parameters
@@ -51,17 +59,16 @@ def moved(ra: np.ndarray, dec: np.ndarray, pm_ra: np.ndarray, pm_dec: np.ndarray
         In deg.
     pm_ra, pm_dec : array, shape (n,)
         In mas/yr; ``pm_ra`` is that of the great circle, with the cosine of the declination. NaN: at rest.
-    years : float
-        Julian years.
+    years : float or array, shape (n,)
+        Julian years; NaN: not moved.
 
     Returns
     -------
     array, shape (n, 3)
     """
     east, north = tangents(ra, dec)
-    known = np.isfinite(pm_ra) & np.isfinite(pm_dec)
-    scale = years * ARCSEC / 1000.0
-    shift = [np.where(known, pm, 0.0)[:, None] * scale for pm in (pm_ra, pm_dec)]
+    known = np.isfinite(pm_ra) & np.isfinite(pm_dec) & np.isfinite(years)
+    shift = [np.where(known, pm * years, 0.0)[:, None] * ARCSEC / 1000.0 for pm in (pm_ra, pm_dec)]
     points = unit_vectors(ra, dec) + shift[0] * east + shift[1] * north
     return points / np.linalg.norm(points, axis=-1, keepdims=True)
 

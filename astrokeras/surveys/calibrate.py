@@ -50,7 +50,7 @@ class Flux:
     flux : array of float32, shape (n,)
         NaN where there is no usable measurement.
     error : array of float32, shape (n,), or None
-        Standard error; NaN where the flux is.
+        Standard error. Where the flux is NaN: the 1-sigma depth of an upper limit, or NaN if nothing was observed.
     bad : array of bool, shape (n,)
         A value or error that cannot be: infinite, absurd, not positive, or bearing the survey's flag.
     """
@@ -58,6 +58,12 @@ class Flux:
     flux: np.ndarray
     error: np.ndarray | None
     bad: np.ndarray
+
+    @property
+    def limited(self) -> np.ndarray:
+        """Rows that were observed and not detected."""
+        none = np.zeros(len(self.flux), bool)
+        return none if self.error is None else np.isnan(self.flux) & ~np.isnan(self.error)
 
 
 def ab_flux(mag: np.ndarray) -> np.ndarray:
@@ -167,9 +173,20 @@ def flagged(result: Flux, flag: np.ndarray) -> Flux:
     return Flux(np.where(bad, nan, result.flux), error, result.bad | bad)
 
 
+def with_limits(result: Flux, where: np.ndarray, depth: np.ndarray) -> Flux:
+    """Give rows that were not detected the 1-sigma depth (nJy) as error, where it is a number above 0."""
+    if result.error is None:
+        return result
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        depth = np.asarray(depth, np.float32)
+        known = where & np.isnan(result.flux) & (depth > 0) & np.isfinite(depth)
+    return Flux(result.flux, np.where(known, depth, result.error), result.bad & ~known)
+
+
 def dereddened(result: Flux, transmission: np.ndarray) -> Flux:
-    """Divide flux and error by the linear transmission; where that is no number above 0, the measurement is bad."""
+    """Divide flux and error (or limit) by the linear transmission; where that is no number above 0, they are bad."""
     usable = np.isfinite(transmission) & (transmission > 0)
     scale = np.where(usable, transmission, np.nan).astype(np.float32)
     corrected = Flux(result.flux / scale, None if result.error is None else result.error / scale, result.bad)
-    return Flux(corrected.flux, corrected.error, result.bad | (~usable & ~np.isnan(result.flux)))
+    lost = ~usable & (~np.isnan(result.flux) | result.limited)
+    return Flux(corrected.flux, corrected.error, result.bad | lost)

@@ -140,7 +140,7 @@ def _plain_needs(stated: SurveyMap) -> list[str]:
     out = list(stated.object_id or ())
     if stated.position is not None and not stated.position.optional:
         out += [stated.position.ra, stated.position.dec]
-    labels = (getattr(stated, name) for name in LABELS)
+    labels = (getattr(stated, name) for name in (*LABELS, "time"))
     return out + [label.column for label in labels if label is not None and not label.optional]
 
 
@@ -148,11 +148,11 @@ def _known(stated: SurveyMap, kinds: Mapping[str, tuple[Channel, ...]]) -> list[
     """All other columns that the map names."""
     out = [stated.position.ra, stated.position.dec] if stated.position is not None else []
     for channel in (c for channels in kinds.values() for c in channels):
-        out += [*channel.columns, *([channel.flag] if channel.flag is not None else [])]
+        out += [*channel.columns, *([channel.flag] if channel.flag is not None else []), *channel.limit_columns]
     if stated.extinction is not None:
         template = stated.extinction.magnitudes or stated.extinction.transmission
         out += [stated.expand(template, b) for b in stated.bands] if template else [stated.extinction.ebv or ""]
-    out += [label.column for name in LABELS if (label := getattr(stated, name)) is not None]
+    out += [label.column for name in (*LABELS, "time") if (label := getattr(stated, name)) is not None]
     out += stated.group or ()
     return out + (sorted(Expression.parse(stated.quality).names) if stated.quality is not None else [])
 

@@ -9,33 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..fields import Band, Dereddened
+from .limits import Limits
+from .statement import Statement
 from .vocabulary import FluxUnit, Sentinels, Sum, System, Template, listed
-
-
-class Statement(BaseModel):
-    """A statement about a survey. What was not read in the survey's own documents or files says so.
-
-    Parameters
-    ----------
-    verified : bool
-        Whether the statement was checked against a source.
-    note : str
-        What a user should know; where ``verified`` is false, what is in doubt.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    verified: bool = True
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _doubt_is_explained(self) -> Statement:
-        if not self.verified and not self.note:
-            raise ValueError("verified: false needs a note that says what is in doubt")
-        return self
 
 
 class BandFacts(Statement):
@@ -89,6 +68,8 @@ class Photometry(Statement):
         Instead: one error in mag for all magnitudes, of a catalog that has no errors.
     flag : str, optional
         Template of boolean or integer columns; where not 0, the measurement is bad. Used where a file has it.
+    limits : Limits, optional
+        Which rows are upper limits.
     unit : str, optional
         Of fluxes. Without it the file must state the unit.
     zero_point : float, optional
@@ -111,6 +92,7 @@ class Photometry(Statement):
     snr: Template | None = None
     constant_error: Annotated[float, Field(gt=0)] | None = None
     flag: Template | None = None
+    limits: Limits | None = None
     unit: FluxUnit | None = None
     zero_point: float | None = None
     system: System | None = None
@@ -153,7 +135,19 @@ class Photometry(Statement):
             raise ValueError("ivar belongs to fluxes; a magnitude has an error or snr")
         if self.unit is not None and self.zero_point is not None:
             raise ValueError("needs unit or zero_point, not both")
+        if self.limits is not None:
+            self._limits_fit(self.limits)
         return self
+
+    def _limits_fit(self, limits: Limits) -> None:
+        if self.mag_sums is not None:
+            raise ValueError("limits: a sum of columns has none")
+        if self.uncertainty is None and self.constant_error is None:
+            raise ValueError("limits become errors of missing fluxes, and the photometry states no errors")
+        if limits.no_error and self.uncertainty is None:
+            raise ValueError("limits: no_error needs a column of errors")
+        if clash := set(limits.code) & set(self.missing):
+            raise ValueError(f"limits: {clash.pop():g} cannot mean both a limit and `missing`")
 
     def _plain_sums(self) -> None:
         if not self.mag_sums:

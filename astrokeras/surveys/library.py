@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..errors import SurveyError, did_you_mean
 from ..resources import catalogs_dir
@@ -112,7 +112,15 @@ def _place(tree: Any, loc: tuple[int | str, ...]) -> tuple[int, int]:
 
 
 def _allowed(loc: tuple[int | str, ...]) -> Iterable[str]:
-    from .language import BandFacts, Extinction, Label, Photometry, Position
+    """Keys that the models at a place know; names of bands and kinds of photometry lead no deeper."""
+    models: list[type[BaseModel]] = [SurveyMap]
+    for step in loc:
+        fields = [m.model_fields[step] for m in models if step in m.model_fields]
+        models = [m for field in fields for m in _models_in(field.annotation)] or models
+    return {name for m in models for name in m.model_fields}
 
-    parts = {"bands": BandFacts, "photometry": Photometry, "extinction": Extinction, "position": Position}
-    return (parts.get(str(loc[0]), Label) if loc else SurveyMap).model_fields
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inside in get_args(annotation) for model in _models_in(inside)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..fields import DEC, FLAGS, OBJECT_ID, RA, Field, flux_field
 from .language import Label, Photometry
+from .limits import Depth
 from .survey import SurveyMap
+from .times import Time
 from .vocabulary import signed
 
 #: Measures of a canonical table: color fluxes have plain names, the others carry theirs (``flux_psf_g``).
@@ -39,6 +42,9 @@ class Channel:
     values: tuple[str, ...]
     error: str | None
     flag: str | None
+    limit_flag: str | None = None
+    depth: Depth | None = None
+    depth_column: str | None = None
 
     @property
     def terms(self) -> tuple[tuple[float, str], ...]:
@@ -51,6 +57,12 @@ class Channel:
     def columns(self) -> tuple[str, ...]:
         """Columns without which there is no measurement."""
         return (*(name for _, name in self.terms), *((self.error,) if self.error is not None else ()))
+
+    @property
+    def limit_columns(self) -> dict[str, bool]:
+        """Columns that tell of upper limits, and whether a file must have each."""
+        out = {self.limit_flag: True} if self.limit_flag is not None else {}
+        return out | ({self.depth_column: not self.depth.optional} if self.depth_column is not None else {})
 
     @property
     def has_error(self) -> bool:
@@ -92,6 +104,10 @@ class Request:
         Whether there is a column ``split``, given from outside.
     unit : str, optional
         Unit of fluxes where neither map nor file states one.
+    depth : Depth, optional
+        Depth of undetected objects, in place of the map's.
+    without : tuple of str
+        Labels of the map that are not wanted, or ``time``.
     """
 
     survey: SurveyMap
@@ -102,6 +118,8 @@ class Request:
     keep: tuple[tuple[str, Field], ...] = ()
     split: bool = False
     unit: str | None = None
+    depth: Depth | None = None
+    without: tuple[str, ...] = ()
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:
@@ -110,11 +128,16 @@ class Request:
         for measure, kind in self.photometry.items():
             statement = self.survey.photometry[kind]
             have = [b for b in self.bands if b in (statement.own_bands or self.survey.bands)]
-            for band in have:
-                error, flag = (t and self.survey.expand(t, band) for t in (statement.uncertainty, statement.flag))
-                values = self.survey.values(statement, band)
-                out.append(Channel(MEASURES[measure], band, statement, values, error, flag))
+            out += [self._channel(MEASURES[measure], band, statement) for band in have]
         return tuple(out)
+
+    def _channel(self, measure: str, band: str, statement: Photometry) -> Channel:
+        limits = statement.limits
+        depth = (self.depth or limits.depth) if limits is not None else None
+        templates = (statement.uncertainty, statement.flag, limits and limits.flag, depth and depth.column)
+        error, flag, limit_flag, depth_column = (t and self.survey.expand(t, band) for t in templates)
+        values = self.survey.values(statement, band)
+        return Channel(measure, band, statement, values, error, flag, limit_flag, depth, depth_column)
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
@@ -128,7 +151,8 @@ class Request:
             out.append(flux_field(channel.band, channel.measure, **facts))
             if channel.has_error:
                 out.append(flux_field(channel.band, _err(channel.measure), **facts))
-        out += [made for name, made in LABELS.items() if getattr(survey, name) is not None]
+        out += [made for name, made in LABELS.items() if self.label(name) is not None]
+        out += [self.time.field] if self.time is not None else []
         out += [GROUP] if survey.group is not None else []
         out += [kept for _, kept in self.keep]
         out += [SPLIT] if self.split else []
@@ -143,8 +167,13 @@ class Request:
         return {"filter": self.survey.bands[channel.band].filter, "photometry": kind, "dereddened": state}
 
     def label(self, name: str) -> Label | None:
-        """The map's statement on ``z_spec``, ``class_true`` or ``extendedness``."""
-        return getattr(self.survey, name)
+        """The map's statement on ``z_spec``, ``class_true`` or ``extendedness``, if that is wanted."""
+        return None if name in self.without else getattr(self.survey, name)
+
+    @property
+    def time(self) -> Time | None:
+        """The map's statement on times, if they are wanted."""
+        return None if "time" in self.without else self.survey.time
 
     def wanted(self, columns: Iterable[str]) -> tuple[Channel, ...]:
         """Channels needed for canonical columns; ``flags`` tells of all colors, whoever else is read."""
@@ -161,6 +190,12 @@ class Request:
             return stated.ebv
         return self.survey.expand(stated.magnitudes or stated.transmission or "", band)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Maps that are read besides the tables."""
+        maps = ((c.depth.map, c.band) for c in self.channels if c.depth is not None and c.depth.map is not None)
+        return tuple(dict.fromkeys(os.path.expanduser(self.survey.expand(m.path, band)) for m, band in maps))
+
     def natives(self, columns: Iterable[str]) -> dict[str, bool]:
         """Native columns needed for canonical ones, and whether a file must have each."""
         columns = set(columns)
@@ -168,15 +203,20 @@ class Request:
         survey = self.survey
         if "object_id" in columns:
             out |= dict.fromkeys(survey.object_id or (), True)
-        if survey.position is not None and columns & {"ra", "dec", "flags"}:
+        channels = self.wanted(columns)
+        placed = any(c.depth is not None and c.depth.map is not None for c in channels)
+        if survey.position is not None and (placed or columns & {"ra", "dec", "flags"}):
             out |= dict.fromkeys((survey.position.ra, survey.position.dec), not survey.position.optional)
-        for channel in self.wanted(columns):
+        for channel in channels:
             out |= {channel.flag: False} if channel.flag is not None else {}
+            out |= channel.limit_columns
             references = (*channel.columns, self.extinction(channel.band))
             out |= dict.fromkeys((r for r in references if r is not None), True)
         for name in LABELS.keys() & columns:
             label = self.label(name)
             out |= {label.column: not label.optional} if label else {}
+        if "time" in columns and self.time is not None:
+            out |= {self.time.column: not self.time.optional}
         if "group" in columns:
             out |= dict.fromkeys(survey.group or (), True)
         out |= {native: True for native, kept in self.keep if kept.name in columns}

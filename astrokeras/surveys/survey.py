@@ -10,6 +10,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..errors import did_you_mean
 from .language import Bands, Extinction, Labelled, Photometry, Position
+from .limits import Depth, Limits
+from .times import Time
 from .vocabulary import PLACEHOLDERS, Condition, KindName, Names, Sentinels, Template, listed
 
 
@@ -41,6 +43,8 @@ class SurveyMap(BaseModel):
         Galactic extinction.
     z_spec, class_true, extendedness : str or Label, optional
         Spectroscopic redshift; true class; 1 for extended and 0 for point-like objects.
+    time : Time, optional
+        When the objects were observed.
     group : str or tuple of str, optional
         Columns that are equal for observations of one object, joined with ``-``.
     quality : str, optional
@@ -63,6 +67,7 @@ class SurveyMap(BaseModel):
     z_spec: Labelled | None = None
     class_true: Labelled | None = None
     extendedness: Labelled | None = None
+    time: Time | None = None
     group: Names | None = None
     quality: Condition | None = None
 
@@ -95,6 +100,8 @@ class SurveyMap(BaseModel):
         bands = photometry.own_bands or tuple(self.bands)
         for text in (photometry.value, photometry.uncertainty, photometry.flag):
             self._expands(text, bands, place)
+        if photometry.limits is not None:
+            self._limits_fit(photometry.limits, bands, place)
         if photometry.system == "asinh":
             self._every_band("softening", bands, place, "asinh magnitudes")
         if photometry.system == "Vega":
@@ -103,17 +110,49 @@ class SurveyMap(BaseModel):
         if len(set(columns)) < len(columns):
             raise located(place, f"{photometry.value!r} names one column for several bands", photometry.value)
 
+    def _limits_fit(self, limits: Limits, bands: tuple[str, ...], place: tuple[str, ...]) -> None:
+        place = (*place, "limits")
+        self._expands(limits.flag, bands, place)
+        if clash := set(limits.code) & set(self.missing):
+            raise located((*place, "code"), f"{clash.pop():g} cannot mean both a limit and `missing`", limits.code)
+        fault = self.depth_fault(limits.depth, bands) if limits.depth is not None else None
+        if fault is not None:
+            raise located((*place, "depth"), fault, None)
+
+    def depth_fault(self, depth: Depth, bands: tuple[str, ...]) -> str | None:
+        """What is wrong with a depth for these bands, in words; None if nothing."""
+        for band in depth.bands or ():
+            if band not in self.bands:
+                return f"no band {band!r}{did_you_mean(band, self.bands)}"
+        lacking = [band for band in bands if band not in depth.bands] if depth.bands is not None else []
+        if lacking:
+            return f"needs a limit of every band; absent for {', '.join(lacking)}"
+        if depth.map is not None and self.position is None:
+            return "a map needs positions, and the survey map states none"
+        for text in (depth.column, *((depth.map.path, depth.map.column) if depth.map else ())):
+            lacking = self._unexpanded(text, bands)
+            if lacking:
+                return f"{text!r} needs the {lacking[0]!r} of band {lacking[1]}"
+        return None
+
     def _every_band(self, attribute: str, bands: tuple[str, ...], place: tuple[str, ...], what: str) -> None:
         lacking = [b for b in bands if getattr(self.bands[b], attribute) is None]
         if lacking:
             raise located(place, f"{what} need {attribute!r} of every band; absent for {', '.join(lacking)}", lacking)
 
     def _expands(self, text: str | None, bands: tuple[str, ...], place: tuple[str, ...]) -> None:
+        lacking = self._unexpanded(text, bands)
+        if lacking:
+            raise located(place, f"{text!r} needs the {lacking[0]!r} of band {lacking[1]}", text)
+
+    def _unexpanded(self, text: str | None, bands: tuple[str, ...]) -> tuple[str, str] | None:
+        """The fact that a template names, and the band that does not state it; None if all do."""
         for band in bands if text else ():
             try:
                 self.expand(text or "", band)
             except KeyError as error:
-                raise located(place, f"{text!r} needs the {error.args[0]!r} of band {band}", text) from None
+                return str(error.args[0]), band
+        return None
 
     def expand(self, template: Template, band: str) -> str:
         """Column that a template names for a band."""

@@ -13,21 +13,26 @@ from ..fields import Field
 from .columns import Native, element, locate
 from .conversion import convert
 from .library import load
+from .limits import Depth
 from .request import MEASURES, Request
 from .survey import SurveyMap
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
+
+def _canonical(name: str) -> dict[str, Any]:
+    """Photometry of a measure in a table that is canonical already; an error without a flux is an upper limit."""
+    error = f"flux_err_{name}{{band}}"
+    limits = {"no_value": True, "depth": {"column": error, "nsigma": 1, "quantity": "flux"}}
+    return {"flux": f"flux_{name}{{band}}", "error": error, "limits": limits, "dereddened": "unverified"}
+
+
 #: Map of tables that are canonical already, without their bands.
 _CANONICAL = {
     "object_id": "object_id",
     "position": {"optional": True},
-    "photometry": {
-        "flux": {"flux": "flux_{band}", "error": "flux_err_{band}", "dereddened": "unverified"},
-        "total": {"flux": "flux_total_{band}", "error": "flux_err_total_{band}", "dereddened": "unverified"},
-        "psf": {"flux": "flux_psf_{band}", "error": "flux_err_psf_{band}", "dereddened": "unverified"},
-    },
+    "photometry": {"flux": _canonical(""), "total": _canonical("total_"), "psf": _canonical("psf_")},
     "default": "flux",
     "z_spec": {"column": "z_spec", "optional": True},
     "class_true": {"column": "class_true", "optional": True},
@@ -51,7 +56,7 @@ def request(
     bands : iterable of str, optional
         Bands to take; all of the map by default. Needed without a map.
     **options
-        ``deredden``, ``ab_offsets``, ``keep`` and ``split`` of `Request`.
+        ``deredden``, ``ab_offsets``, ``keep``, ``split`` and ``depth`` of `Request`.
 
     Raises
     ------
@@ -68,6 +73,8 @@ def request(
         _known(measure, MEASURES, "measure of photometry")
         _known(kind, stated.photometry, "photometry")
     made = Request(stated, kinds, taken, **options)
+    if made.depth is not None:
+        _fits_depth(made, made.depth)
     _has_colors(made)
     _no_clash(made)
     if made.deredden:
@@ -141,6 +148,18 @@ def _can_deredden(made: Request) -> None:
         state = made.survey.photometry[kind].dereddened
         if state != "no":
             raise SurveyError(f"deredden: photometry {kind!r} is dereddened: {state} by the survey map")
+
+
+def _fits_depth(made: Request, depth: Depth) -> None:
+    for kind in made.photometry.values():
+        limits = made.survey.photometry[kind].limits
+        if limits is None or made.unit is not None:
+            raise SurveyError(f"depth: the survey map does not say which rows of {kind!r} are upper limits (`limits:`)")
+        if depth.own and (limits.code or limits.no_value):
+            raise SurveyError("depth: a row without a value of its own needs a column, bands or a map")
+    fault = made.survey.depth_fault(depth, made.bands)
+    if fault is not None:
+        raise SurveyError(f"depth: {fault}")
 
 
 def canonical_table(

@@ -46,6 +46,8 @@ class Synthetic(Source):
         (S/N = 20).
     missing : float
         Fraction of rows in which one band, taken at random, was not observed (NaN, flag ``MISSING_BAND``).
+    without : tuple of str
+        Columns of the truth that are left out, ``z_spec`` or ``class_true``: a match brings them.
     where : str, optional
         Selection of rows.
 
@@ -92,6 +94,7 @@ class Synthetic(Source):
     )
     mag_limit: float | None = Parameter(default=None, le=30)
     missing: float = Parameter(default=0.0, ge=0, le=1)
+    without: tuple[Literal["z_spec", "class_true"], ...] = ()
 
     @field_validator("bands")
     @classmethod
@@ -127,7 +130,7 @@ class Synthetic(Source):
 
     @model_validator(mode="after")
     def _known_columns(self) -> Self:
-        known = {field.name for field in self.fields()}
+        known = {field.name for field in self._made()}
         for name in sorted(Expression.parse(self.where).names - known) if self.where else ():
             raise ExpressionError(f"unknown column {name!r}{did_you_mean(name, known)}")
         return self
@@ -145,6 +148,10 @@ class Synthetic(Source):
 
     def fields(self) -> tuple[Field, ...]:
         """Fields of the catalog: identifier, position, fluxes and errors, truth, flags."""
+        return tuple(field for field in self._made() if field.name not in self.without)
+
+    def _made(self) -> tuple[Field, ...]:
+        """All fields; a condition may name them though they are left out."""
         photometry = [
             flux_field(band, measure, filter=SYSTEMS[self.system].filters[band], photometry="model", dereddened="yes")
             for band in self.bands
