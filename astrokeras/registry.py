@@ -16,6 +16,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "sources": {
         "catalog": "astrokeras.ingest.catalog:Catalog",
         "synthetic": "astrokeras.synthetic.catalog:Synthetic",
+        "tap": "astrokeras.ingest.tap:Tap",
     },
     "stages": {
         "colors": "astrokeras.features.colors:Colors",

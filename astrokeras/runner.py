@@ -278,5 +278,5 @@ class Run:
 def source_identity(source: Source, files: FileDigests) -> dict[str, Any]:
     """What of a source decides its rows; the files themselves count by content, partition by partition."""
     facts = identity(source, files)
-    facts["parameters"] = {k: v for k, v in facts["parameters"].items() if k != "files"}
+    facts["parameters"] = {k: v for k, v in facts["parameters"].items() if k not in source.places}
     return facts
