@@ -29,6 +29,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "fits": "astrokeras.export.tables:Fits",
         "parquet": "astrokeras.export.tables:Parquet",
         "evaluate": "astrokeras.export.evaluate:Evaluate",
+        "qp": "astrokeras.export.qp:Qp",
     },
 }
 
