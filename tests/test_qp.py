@@ -38,7 +38,6 @@ def photoz_table(rows=4):
 
 def test_an_ensemble_has_the_densities_and_the_columns():
     ensemble = to_qp(photoz_table())
-    # Where the density vanishes at the first node, as here, qp normalises as we do.
     np.testing.assert_allclose(ensemble.pdf(GRID), densities(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(ensemble.median().ravel(), CENTRES, atol=2e-3)
     assert list(ensemble.ancil["object_id"]) == ["gal-0", "gal-1", "gal-2", "gal-3"]

@@ -7,7 +7,6 @@ astrokeras or Keras is in the pickle, and the archive is inspected before Keras 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -90,14 +89,21 @@ def band_names(columns: Sequence[str]) -> tuple[str, ...]:
     ValueError
         If no names come of it.
     """
-    start = len(os.path.commonprefix(columns)) if len(columns) > 1 else 0
-    end = len(os.path.commonprefix([column[:start:-1] for column in columns])) if len(columns) > 1 else 0
+    alone = len(columns) == 1
+    start = 0 if alone else _alike(columns)
+    end = 0 if alone else _alike([column[:start:-1] for column in columns])
     short = [column[start : len(column) - end] for column in columns]
     good = all(re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,15}", name) for name in short)
     names = short if good else [re.sub(r"[^A-Za-z0-9]", "", column)[-16:] for column in columns]
     if len(set(names)) < len(names) or not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name) for name in names):
         raise ValueError(f"bands {list(columns)} give no distinct names of bands (letters and digits)")
     return tuple(names)
+
+
+def _alike(texts: Sequence[str]) -> int:
+    """Number of characters with which all texts begin."""
+    places = zip(*texts, strict=False)
+    return next((i for i, letters in enumerate(places) if len(set(letters)) > 1), min(map(len, texts)))
 
 
 def photometry(data: Mapping[str, np.ndarray], config: Any) -> QTable:
