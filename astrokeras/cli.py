@@ -75,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     guess = catalogs.add_parser("guess", help="name the survey maps that fit a table, and why")
     guess.add_argument("file", help="table; its names of columns are read, no rows")
     guess.add_argument("--hdu", help="number or name of the HDU, of a FITS file with several tables")
+    send = command("send", "send a table to TOPCAT, Aladin or another program on this desktop (SAMP)")
+    send.add_argument("file", help="VOTable or FITS table")
+    send.add_argument("--to", metavar="PROGRAM", help="name of the program (default: all that take such tables)")
+    send.add_argument("--name", help="what the table is called there (default: the name of the file)")
     command("json-schema", "print the JSON schema of pipeline files, for completion in editors")
     return parser
 

@@ -290,6 +290,15 @@ def _guess(path: str, hdu: str | None) -> int:
     return 0 if found else 1
 
 
+def send(options: Namespace) -> int:
+    """Send a table to other programs over SAMP."""
+    from .export.samp import send as send_table
+
+    for program in send_table(options.file, options.to, options.name):
+        OUT.print(f"{options.file}: loaded by {program}")
+    return 0
+
+
 def json_schema(options: Namespace) -> int:
     """Print the JSON schema."""
     from .spec.jsonschema import schema

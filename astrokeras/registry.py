@@ -16,6 +16,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "sources": {
         "catalog": "astrokeras.ingest.catalog:Catalog",
         "synthetic": "astrokeras.synthetic.catalog:Synthetic",
+        "tap": "astrokeras.ingest.tap:Tap",
     },
     "stages": {
         "classify": "astrokeras.tasks.classify:Classify",
@@ -30,6 +31,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "fits": "astrokeras.export.tables:Fits",
         "parquet": "astrokeras.export.tables:Parquet",
         "evaluate": "astrokeras.export.evaluate:Evaluate",
+        "qp": "astrokeras.export.qp:Qp",
     },
 }
 

@@ -298,3 +298,10 @@ class Run:
             self.reporter.say("warning: no rows to validate on: nothing stops training early, the card has no scores")
         self.record.setdefault("training", []).append({"stage": self._name(i), "rows": fitted.counts})
         return fitted
+
+
+def source_identity(source: Source, files: FileDigests) -> dict[str, Any]:
+    """What of a source decides its rows; the files themselves count by content, partition by partition."""
+    facts = identity(source, files)
+    facts["parameters"] = {k: v for k, v in facts["parameters"].items() if k not in source.places}
+    return facts

@@ -78,6 +78,9 @@ class Partition:
 class Source(Configured):
     """Where rows come from."""
 
+    #: Parameters that say where the rows lie, not what they are: the files read count by content.
+    places: ClassVar[tuple[str, ...]] = ()
+
     where: str | None = None
 
     def fields(self) -> tuple[Field, ...]:

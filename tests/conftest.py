@@ -15,8 +15,19 @@ import pytest
 SURVEY_FILES = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def pytest_collection_modifyitems(items):
-    """Mark what uses ``shared_data`` as ``real_data``, and skip it where there are no survey files."""
+def pytest_addoption(parser):
+    """Add ``--remote``."""
+    parser.addoption("--remote", action="store_true", help="run the tests that need services on the network")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip what needs the network unless asked for, and what needs survey files where there are none.
+
+    What uses ``shared_data`` is marked as ``real_data``.
+    """
+    for item in items:
+        if item.get_closest_marker("remote") and not config.getoption("--remote"):
+            item.add_marker(pytest.mark.skip(reason="needs the network: pytest --remote"))
     absent = pytest.mark.skip(reason=f"survey files are not here ({SURVEY_FILES})")
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):

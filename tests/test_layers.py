@@ -58,6 +58,10 @@ LIBRARIES = {
     "pandas": TABLES,
     "pyarrow": TABLES,
     "yaml": set(),
+    "pyvo": {"ingest", "export"},
+    "requests": {"ingest"},
+    "qp": {"export"},
+    "rail": set(),  # the plug-in lies outside of the package, in rail/
     "pickle": {"testing"},  # tests that a stage can be sent to a worker
     "joblib": set(),
 }

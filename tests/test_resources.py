@@ -67,7 +67,12 @@ def found_from(site: Path, **environment) -> list[Path]:
 @pytest.mark.slow
 def test_found_in_a_wheel(tmp_path):
     names = install("build_wheel", tmp_path)
-    assert {name.split("/")[0].partition("-")[0] for name in names} == {"astrokeras"}
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"astrokeras", "rail"}
+    # An __init__.py in rail/ would hide all other packages of RAIL.
+    assert {name for name in names if name.startswith("rail/")} == {
+        "rail/astrokeras/__init__.py",
+        "rail/estimation/algos/astrokeras.py",
+    }
     # PYTHONPATH comes before an editable install in the Python that runs the tests.
     found = found_from(tmp_path, PYTHONPATH=str(tmp_path))
     assert found == [tmp_path / "astrokeras" / "catalogs", tmp_path / "astrokeras" / "pipelines"]

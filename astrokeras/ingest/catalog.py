@@ -78,6 +78,7 @@ class Catalog(Source):
     """
 
     name: ClassVar[str] = "catalog"
+    places: ClassVar[tuple[str, ...]] = ("files",)
 
     files: Annotated[str, Parameter(min_length=1)] | Annotated[tuple[str | File, ...], Parameter(min_length=1)]
     survey: Annotated[SurveyMap | str | None, BeforeValidator(_mapped)] = None

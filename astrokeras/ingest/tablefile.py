@@ -40,9 +40,12 @@ class TableFile:
         File and part of it, for messages.
     names : tuple of str
         Columns.
+    truncated : bool
+        Whether the service that wrote it says that rows are lacking.
     """
 
     kind: ClassVar[str] = "table"
+    truncated: bool = False
 
     def __init__(self, path: str, names: Sequence[str], part: str = ""):
         self.path = path

@@ -142,11 +142,13 @@ def stream_of(path: str, table: int | str | None) -> VOTableStream | None:
         return None
     # Whatever surrounds the data, without them: the rest is XML for astropy.
     document = parsed(path, head[: opening.start()] + re.sub(rb"^.*?</DATA\s*>", b"", tail[close:], flags=re.DOTALL))
-    refuse_service_error(path, document)
+    truncated = refuse_service_error(path, document)
     found = chosen_table(path, document, table)
     if not all(_is_fixed(f) for f in found.fields):
         return None
-    return VOTableStream(path, opening[1].decode(), found, opening.end(), size - len(tail) + close)
+    opened = VOTableStream(path, opening[1].decode(), found, opening.end(), size - len(tail) + close)
+    opened.truncated = truncated
+    return opened
 
 
 def _tail(stream: BinaryIO) -> tuple[bytes, int]:

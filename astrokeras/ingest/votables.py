@@ -24,7 +24,7 @@ class VOTableFile(TableFile):
 
     def __init__(self, path: str, options: TableOptions):
         document = parsed(path)
-        refuse_service_error(path, document)
+        self.truncated = refuse_service_error(path, document)
         self._table = chosen_table(path, document, options.table)
         names = [f.name or f.ID for f in self._table.fields]
         super().__init__(path, names, f"table {self._table.name or self._table.ID or ''}".strip())
@@ -88,16 +88,34 @@ def unit_of(field: Any) -> str:
     return field.unit.to_string() if hasattr(field.unit, "to_string") else str(field.unit)
 
 
-def refuse_service_error(path: str, document: Any) -> None:
-    """DALI: INFO QUERY_STATUS tells whether the service could answer; older ones have an INFO named ERROR."""
-    infos = [*document.infos, *(info for resource in document.resources for info in resource.infos)]
-    for info in infos:
-        name, value = (info.name or "").upper(), (info.value or "").upper()
+def refuse_service_error(path: str, document: Any) -> bool:
+    """Whether the service that wrote a VOTable cut the result short (QUERY_STATUS is OVERFLOW).
+
+    DALI: INFO QUERY_STATUS tells whether the service could answer; older ones, and cone searches, have an INFO or a
+    PARAM named ERROR.
+
+    Raises
+    ------
+    IngestError
+        If the service says that it failed.
+    """
+    truncated = False
+    for info in _statements(document):
+        name, value = (info.name or "").upper(), str(info.value or "").upper()
         if name == "ERROR" or (name == "QUERY_STATUS" and value == "ERROR"):
-            message = " ".join((info.content or (info.value if name == "ERROR" else "") or "no reason given").split())
+            content = getattr(info, "content", None)
+            message = " ".join(str(content or (info.value if name == "ERROR" else "") or "no reason given").split())
             raise IngestError(f"{path}: the service answered with an error: {message}")
-        if name == "QUERY_STATUS" and value == "OVERFLOW":
-            _log.warning("%s: the service cut the result short (QUERY_STATUS is OVERFLOW)", path)
+        truncated |= name == "QUERY_STATUS" and value == "OVERFLOW"
+    if truncated:
+        _log.warning("%s: the service cut the result short (QUERY_STATUS is OVERFLOW)", path)
+    return truncated
+
+
+def _statements(document: Any) -> list[Any]:
+    """INFO and PARAM elements of the document and of its resources."""
+    holders = [document, *document.resources]
+    return [statement for holder in holders for statement in (*holder.infos, *holder.params)]
 
 
 def chosen_table(path: str, document: Any, wanted: int | str | None) -> Any:

@@ -12,7 +12,7 @@ from ..errors import ModelError, did_you_mean
 from ..fields import FLAGS, Field, by_name
 from ..flags import Flag
 from ..probabilities import conformal_sets, entropy
-from .card import Card
+from .card import Card, Grid
 
 Arrays = dict[str, np.ndarray]
 _Z = "src.redshift.phot"
@@ -38,7 +38,7 @@ def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Fie
     ModelError
         If the model gives no such column.
     """
-    known = {"photoz": _redshift_fields, "classify": _class_fields}[card.task](card)
+    known = _class_fields(card) if card.task == "classify" else redshift_fields(card.grid)
     if columns is None:
         return known
     named = by_name(known)
@@ -48,8 +48,8 @@ def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Fie
     return tuple(named[name] for name in columns)
 
 
-def _redshift_fields(card: Card) -> tuple[Field, ...]:
-    grid = {"z_min": card.grid.z_min, "z_max": card.grid.z_max}
+def redshift_fields(grid: Grid) -> tuple[Field, ...]:
+    """Fields of a density on a grid, and of what is drawn from it."""
     return (
         Field(name="z_phot", description="Photometric redshift: median of the PDF", ucd=_Z),
         Field(name="z_mode", description="Photometric redshift: highest node of the PDF", ucd=_Z),
@@ -57,10 +57,10 @@ def _redshift_fields(card: Card) -> tuple[Field, ...]:
         Field(name="z_hi", description="84 % quantile of the redshift PDF", ucd=f"{_Z};stat.max"),
         Field(
             name="z_pdf",
-            shape=(card.grid.n,),
+            shape=(grid.n,),
             description="Redshift probability density on the uniform grid from z_min to z_max",
             ucd=f"stat.probability;{_Z}",
-            meta=grid,
+            meta={"z_min": grid.z_min, "z_max": grid.z_max},
         ),
     )
 
