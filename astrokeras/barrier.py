@@ -6,6 +6,7 @@ import filecmp
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .links import Link, load
 from .provenance import identity
 from .spec import Split
 from .split import Split as Assigned
-from .split import assign, row_keys
+from .split import assign, divide, row_keys
 from .stage import Trainable
 from .store import Store, beside, digest, made_once, receipt, sweep
 from .walk import needed
@@ -50,11 +51,14 @@ class Fitted:
         With the split.
     counts : dict
         Rows per part of the split, and what was found on the way.
+    folds : tuple of int
+        Rows of each fold.
     """
 
     stage: Trainable
     links: tuple[Link, ...]
     counts: dict[str, int]
+    folds: tuple[int, ...] = ()
 
 
 def train(
@@ -68,6 +72,8 @@ def train(
 ) -> Fitted:
     """Split the rows by object and fit the stage on them, unless that was done before and is not to be done ``again``.
 
+    With folds, models are fitted without each of them, and then one on all rows, which is the one that is saved.
+
     Raises
     ------
     TrainingError
@@ -77,8 +83,30 @@ def train(
     part = _assigned(stage, table, split, "split" if links[0].split else None)
     table["split"] = part.part
     table.meta.update(split=_said(split) or {}, where=links[0].source.where or "", source=_source(links))
+    if part.fold is not None:
+        stage = stage.settled(table)
     key = digest(["train", identity(stage, digest_of), [link.digest for link in links], _said(split)])
-    directory = store.model(key)
+    folds = []
+    for k in range(0 if part.fold is None else split.folds):
+        rows = table[part.apart(k)]
+        rows.meta["split"] = {**table.meta["split"], "fold": k}
+        told = partial(_told, on_epoch, f"fold {k + 1} of {split.folds}")
+        folds.append(_fitted(store.model(digest([key, "fold", k])), stage, rows, told, again))
+    fitted = _fitted(store.model(key), stage, table, on_epoch, again)
+    if stage.save is not None:
+        publish(Path(fitted.model), Path(stage.save))
+    moved = _spread(store, key, part, links)
+    names, counts = np.unique(part.part, return_counts=True)
+    found = {str(n) or "unused": int(c) for n, c in zip(names, counts, strict=True)}
+    found |= {"repeated": part.repeated, "withheld": part.withheld}
+    sizes = () if part.fold is None else tuple(np.bincount(part.fold[part.fold >= 0]).tolist())
+    return Fitted(fitted.with_folds(folds), moved, found, sizes)
+
+
+def _fitted(
+    directory: Path, stage: Trainable, table: QTable, on_epoch: Callable[[str], None], again: bool
+) -> Trainable:
+    """The stage with the model that is in a directory; it is made there first, if it is not yet."""
     if again:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -87,13 +115,11 @@ def train(
         return {"stage": stage.name}
 
     made_once(directory, make)
-    model = directory / "model"
-    if stage.save is not None:
-        publish(model, Path(stage.save))
-    moved = _spread(store, key, part, links)
-    names, counts = np.unique(part.part, return_counts=True)
-    found = {str(n) or "unused": int(c) for n, c in zip(names, counts, strict=True)}
-    return Fitted(stage.with_model(model), moved, found | {"repeated": part.repeated, "withheld": part.withheld})
+    return stage.with_model(directory / "model")
+
+
+def _told(on_epoch: Callable[[str], None], name: str, note: str = "") -> None:
+    on_epoch(f"{name}: {note}")
 
 
 def _source(links: Sequence[Link]) -> dict[str, Any]:
@@ -103,20 +129,21 @@ def _source(links: Sequence[Link]) -> dict[str, Any]:
 
 
 def _said(split: Split | None) -> Any:
-    return None if split is None else split.model_dump(mode="json", by_alias=True)
+    return None if split is None else split.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _columns(stage: Trainable, split: Split | None, link: Link) -> list[str]:
     keys = [name for name in (split.group, split.by) if name] if split else []
     # A survey map may say which rows are one object, and files to which part they belong.
-    own = sorted({"split", "group"} & link.columns())
+    own = sorted({"split", "group", *(["fold"] if link.fold else [])} & link.columns())
     return ["object_id", "flags", *(f.name for f in needed(stage)), *keys, *own]
 
 
 def _assigned(stage: Trainable, table: QTable, split: Split | None, divided: str | None) -> Assigned:
-    """Split by object: equal photometry is one object, and what the group column says.
+    """Split by object: equal photometry is one object, and what the group column says; and the folds, if there are any.
 
-    An earlier training has ``divided`` the rows already, in that column: an object tested there is tested here.
+    An earlier training has ``divided`` the rows already, in that column: an object tested there is tested here, and
+    folds stay what they are.
     """
     split = split or Split()
     ids = id_hashes(np.asarray(table["object_id"]))
@@ -133,24 +160,41 @@ def _assigned(stage: Trainable, table: QTable, split: Split | None, divided: str
     inputs = [np.asarray(table[f.name]) for f in stage.reads() if f.name in table.colnames]
     said = divided or split.by or "split"
     fixed = np.asarray(table[said]) if said in table.colnames else None
-    return assign({**names, **group, "photometry": row_keys(inputs)}, split.fractions, split.seed, fixed)
+    keys = {**names, **group, "photometry": row_keys(inputs)}
+    part = assign(keys, split.fractions, split.seed, fixed)
+    if divided:
+        # What could not be used there is not used here: it may be an object that is tested.
+        part = replace(part, part=np.where(fixed == "", "", part.part))
+    if split.folds is None:
+        return part
+    if divided:
+        return replace(part, fold=np.asarray(table["fold"]))
+    return divide(keys, part, split.folds, split.seed)
 
 
 def _spread(store: Store, key: str, part: Assigned, links: Sequence[Link]) -> tuple[Link, ...]:
-    """Store the split beside the partitions, and let the links know."""
+    """Store split and folds beside the partitions, and let the links know."""
     directory = store.split(key)
 
     def make(new: Path) -> dict[str, Any]:
         start = 0
         for link in links:
             rows = receipt(link.parts[-1])["rows"]
-            np.save(new / f"{link.number}.npy", part.part[start : start + rows])
+            mine = slice(start, start + rows)
+            np.save(new / f"{link.number}.npy", part.part[mine])
+            if part.fold is not None:
+                np.save(new / f"{link.number}.fold.npy", part.fold[mine])
             start += rows
         return {"rows": start}
 
     made_once(directory, make)
     return tuple(
-        replace(link, split=directory / f"{link.number}.npy", digest=digest([link.digest, "split", key]))
+        replace(
+            link,
+            split=directory / f"{link.number}.npy",
+            fold=None if part.fold is None else directory / f"{link.number}.fold.npy",
+            digest=digest([link.digest, "split", key]),
+        )
         for link in links
     )
 

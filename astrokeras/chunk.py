@@ -5,7 +5,7 @@ Inside: native byte order, plain units as declared, NaN = no data for floats, ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -241,6 +241,25 @@ def scatter(
         if name == "flags":
             full = np.where(chosen, np.asarray(full), np.int32(flag))
         out[name] = full
+    return out
+
+
+def gather(
+    runs: Iterable[tuple[Callable[[QTable, QTable], Mapping[str, Any]], np.ndarray]],
+    projected: QTable,
+    taken: QTable,
+    fields: Iterable[Field],
+    stage: str,
+) -> dict[str, np.ndarray]:
+    """Results for all rows, where each function is run on some of them: every row once, at least one row in all."""
+    used = [(run, rows) for run, rows in runs if len(rows)]
+    parts = [delivered(run(projected[rows], taken[rows]), fields, stage, len(rows)) for run, rows in used]
+    order = np.argsort(np.concatenate([rows for _, rows in used]))
+    out = {}
+    for name in parts[0]:
+        arrays = [part[name] for part in parts]
+        join = np.ma.concatenate if any(map(np.ma.isMA, arrays)) else np.concatenate
+        out[name] = join(arrays)[order]
     return out
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from argparse import Namespace
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
 from . import registry
 from .errors import ModelError
+from .part_help import first_line, show_part
 from .spec import load
 
 if TYPE_CHECKING:
@@ -65,9 +63,11 @@ def plan(options: Namespace) -> int:
         if len(partitions) > 20:
             table.add_row(f"... {len(partitions) - 20} more", "", "")
     OUT.print(table)
+    folds = pipeline.split.folds if pipeline.split else None
+    models = f" ({folds} models without a fold each, and one of all rows)" if folds else ""
     for number, segment in enumerate(made.segments):
         names = " → ".join(pipeline.stage_ids()[i] for i in segment.stages) or "read"
-        then = "" if segment.trains is None else f", then train {pipeline.stage_ids()[segment.trains]}"
+        then = "" if segment.trains is None else f", then train {pipeline.stage_ids()[segment.trains]}{models}"
         done = f" ({Run(made, store, start=options.start).count_done()} partition(s) done)" if not number else ""
         OUT.print(f"segment {number + 1}: {names}{done}{then}")
     width = sum(f.nbytes for f in made.fields)
@@ -83,8 +83,9 @@ def plan(options: Namespace) -> int:
 def _done(store: Store) -> None:
     from .store import receipt
 
-    parts = [p for p in (store.root / "parts").glob("[!.]*") if receipt(p)]
-    OUT.print(f"stored: {len(parts)} finished part(s) in {store.root}")
+    parts, trained = ([p for p in (store.root / kind).glob("[!.]*") if receipt(p)] for kind in ("parts", "models"))
+    models = f", {len(trained)} trained model(s)" if trained else ""
+    OUT.print(f"stored: {len(parts)} finished part(s){models} in {store.root}")
 
 
 def run(options: Namespace) -> int:
@@ -122,6 +123,10 @@ def status(options: Namespace) -> int:
     OUT.print(f"{pipeline.name}: last run {last['started']}, {last['seconds']} s: {state}")
     for segment in last["segments"]:
         OUT.print(f"  {segment['stages']}: {segment['partitions']} partitions, {segment['rows']} rows")
+    for training in last.get("training", ()):
+        rows = ", ".join(f"{count} {name}" for name, count in training["rows"].items())
+        folds = f"; {len(training['folds'])} folds" if training.get("folds") else ""
+        OUT.print(f"  train {training['stage']}: {rows}{folds}")
     for made in _products(store):
         there = "" if Path(made["path"]).exists() else " (gone)"
         OUT.print(f"  {made['path']}: {made['rows']} rows{there}")
@@ -143,64 +148,14 @@ def stages(options: Namespace) -> int:
     kinds = ("sources", "stages", "outputs")
     if options.name:
         kind = next((k for k in kinds if options.name in registry.names(k)), "stages")
-        _show_part(registry.lookup(kind, options.name))
+        show_part(registry.lookup(kind, options.name), OUT)
         return 0
     for kind in kinds:
         table = Table(kind, "", box=None)
         for name in registry.names(kind):
-            table.add_row(name, _summary(registry.lookup(kind, name)))
+            table.add_row(name, first_line(registry.lookup(kind, name)))
         OUT.print(table)
     return 0
-
-
-def _summary(part: type) -> str:
-    return _text(part).split("\n", 1)[0]
-
-
-def _text(part: type) -> str:
-    """The docstring; a terminal has no use for the marks of code."""
-    return (inspect.getdoc(part) or "").replace("``", "")
-
-
-def _show_part(part: Any) -> None:
-    OUT.print(f"{part.name} (version {part.version})\n\n{_text(part)}\n")
-    OUT.print(_parameters(part))
-    for inner in _inner(part):
-        OUT.print(f"\n{inner.__name__}: {_text(inner)}\n")
-        OUT.print(_parameters(inner))
-
-
-def _parameters(model: type[BaseModel]) -> Table:
-    table = Table("parameter", "type", "default", box=None)
-    for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
-        table.add_row(name, _type_name(field.annotation), default)
-    return table
-
-
-def _inner(model: type[BaseModel]) -> list[type[BaseModel]]:
-    """Models that the parameters name, at any depth: the recipe of a training, a survey map."""
-    return list(dict.fromkeys(m for f in model.model_fields.values() for m in _models_in(f.annotation)))
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation, *_inner(annotation)]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
-
-
-def _type_name(annotation: Any) -> str:
-    """Name a type as a reader writes it, without the constraints."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _type_name(inner[0])
-    if origin is Literal:
-        return " | ".join(map(repr, inner))
-    if origin in (Union, UnionType):
-        return " | ".join(map(_type_name, inner))
-    if inner:
-        return f"{origin.__name__}[{', '.join(map(_type_name, inner))}]"
-    return {type(None): "None", Ellipsis: "..."}.get(annotation) or getattr(annotation, "__name__", str(annotation))
 
 
 def models(options: Namespace) -> int:

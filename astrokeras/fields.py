@@ -84,6 +84,12 @@ OBJECT_ID = Field(
 RA = Field(name="ra", kind="f8", unit="deg", description="Right ascension (ICRS)", ucd="pos.eq.ra;meta.main")
 DEC = Field(name="dec", kind="f8", unit="deg", description="Declination (ICRS)", ucd="pos.eq.dec;meta.main")
 FLAGS = Field(name="flags", kind="i4", description="Bit mask of astrokeras flags", ucd="meta.code.qual")
+FOLD = Field(
+    name="fold",
+    kind="i4",
+    description="Predicted by a model trained without this fold, hence without this object; -1: in no fold",
+    ucd="meta.code",
+)
 
 
 def flux_field(band: str, measure: str = "", **facts) -> Field:

@@ -11,7 +11,7 @@ from astropy.table import QTable
 
 from .chunk import append, as_column
 from .errors import StoreError
-from .fields import FLAGS, Field
+from .fields import FLAGS, FOLD, Field
 from .flags import Flag
 from .identifiers import id_hashes
 from .stage import Partition, Source
@@ -38,8 +38,8 @@ class Link:
         Digest of the latest part (or of the source's rows).
     parts : tuple of Path
         Parts made so far, latest last.
-    split : Path or None
-        Array with the part of the split of each row.
+    split, fold : Path or None
+        Arrays with the part of the split of each row, and with its fold.
     repeated : Path or None
         Array of the keys of object ids that occur more than once in the run.
     """
@@ -51,6 +51,7 @@ class Link:
     digest: str
     parts: tuple[Path, ...] = ()
     split: Path | None = None
+    fold: Path | None = None
     repeated: Path | None = None
 
     def with_part(self, part: Path, digest: str) -> Link:
@@ -61,8 +62,12 @@ class Link:
         """Names of all columns that `load` finds."""
         found = {f.name for f in self.source.fields()} | {"flags"}
         found |= {f["name"] for part in self.parts for f in receipt(part)["fields"]}
-        found |= {name for name, value in (("split", self.split), ("field", self.field)) if value is not None}
-        return found
+        return found | set(self.own())
+
+    def own(self) -> dict[str, Path | str]:
+        """Columns that the link has itself: a value for all rows, or the file of an array."""
+        mine = {"field": self.field, "split": self.split, "fold": self.fold}
+        return {name: value for name, value in mine.items() if value is not None}
 
     def name(self) -> str:
         """Name for people."""
@@ -75,7 +80,7 @@ def load(link: Link, columns: Iterable[str], final: bool = False) -> QTable:
     Parameters
     ----------
     columns : iterable of str
-        What to read; ``field`` and ``split`` come from the link.
+        What to read; ``field``, ``split`` and ``fold`` come from the link.
     final : bool
         Set the flag DUPLICATE_ID (it is known only when all identifiers were seen).
 
@@ -84,14 +89,14 @@ def load(link: Link, columns: Iterable[str], final: bool = False) -> QTable:
     StoreError
         If source and parts disagree on the number of rows.
     """
-    wanted = list(dict.fromkeys(columns))
-    stored = [n for n in wanted if n not in ("field", "split") or (n == "split" and link.split is None)]
+    wanted, own = list(dict.fromkeys(columns)), link.own()
+    stored = [n for n in wanted if n not in own and n != "field"]
     marks = final and "flags" in stored and link.repeated is not None
     out = _gather(link, [*stored, "object_id"] if marks and "object_id" not in stored else stored)
-    for name, value in (("field", link.field), ("split", link.split)):
-        if name in wanted and value is not None:
-            texts = np.load(value) if isinstance(value, Path) else np.full(_rows(link, out), value)
-            out[name] = as_column(texts, TEXT)
+    for name, value in own.items():
+        if name in wanted:
+            array = np.load(value) if isinstance(value, Path) else np.full(_rows(link, out), value)
+            out[name] = as_column(array, FOLD if name == "fold" else TEXT)
     if marks:
         repeated = np.isin(id_hashes(np.asarray(out["object_id"])), np.load(link.repeated))
         bits = np.where(repeated, np.int32(Flag.DUPLICATE_ID), np.int32(0)).astype(np.int32)

@@ -52,6 +52,8 @@ def identity(part: Configured, digest_of: Callable[[str], str]) -> dict[str, Any
     facts = {"name": part.name, "version": part.version, "parameters": parameters(part)}
     if isinstance(part, Trainable):
         facts["model"] = part.model_state()
+        if part.folds:
+            facts["folds"] = [stage.model_state() for stage in part.folds]
     return facts | {"files": [digest_of(path) for path in part.inputs()]}
 
 
@@ -65,7 +67,12 @@ def source_identity(source: Source, digest_of: Callable[[str], str]) -> dict[str
 def model_facts(stages: Iterable[Configured]) -> list[dict[str, str]]:
     """Name, version and digest of the models in use."""
     used = [s for s in stages if isinstance(s, Trainable) and s.model is not None]
-    return [{"stage": s.id or s.name, **s.model_facts()} for s in used]
+    return [facts for s in used for facts in _model_facts(s, s.id or s.name)]
+
+
+def _model_facts(stage: Trainable, name: str) -> list[dict[str, str]]:
+    folds = [{"stage": f"{name}.fold{k}", **other.model_facts()} for k, other in enumerate(stage.folds)]
+    return [{"stage": name, **stage.model_facts()}, *folds]
 
 
 def product_facts(

@@ -287,16 +287,20 @@ class Run:
         lost = sum(len(plan.partitions[b]) for b in group) - len(links)
         if lost or any(plan.bounds[b].field in plan.failed for b in group):
             raise RunError(f"{place}: not trained, some of its rows failed")
-        total = getattr(recipe, "members", 1) * getattr(recipe, "epochs", 1)
+        models = 1 + ((plan.pipeline.split and plan.pipeline.split.folds) or 0)
+        total = getattr(recipe, "members", 1) * getattr(recipe, "epochs", 1) * models
         with self.reporter.step(f"train {self._name(i)}", total) as step, Told(place):
             fitted = barrier.train(
                 self.store, stage, links, plan.pipeline.split, self.files, step.advance, self._again(i)
             )
         said = ", ".join(f"{n} {name}" for name, n in fitted.counts.items())
+        if fitted.folds:
+            said += f"; {len(fitted.folds)} folds of {min(fitted.folds)} to {max(fitted.folds)} rows"
         self.reporter.say(f"train {self._name(i)}: {said}")
         if not fitted.counts.get("validate"):
             self.reporter.say("warning: no rows to validate on: nothing stops training early, the card has no scores")
-        self.record.setdefault("training", []).append({"stage": self._name(i), "rows": fitted.counts})
+        facts = {"stage": self._name(i), "rows": fitted.counts, "folds": list(fitted.folds)}
+        self.record.setdefault("training", []).append(facts)
         return fitted
 
 

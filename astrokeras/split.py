@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,12 +27,21 @@ class Split:
         Rows that share their group with an earlier one.
     withheld : int
         Rows set aside because their object is also in a fixed test part.
+    fold : ndarray of int32 or None
+        Fold of each row, from 0; -1 for test rows and for those that may not be used. None if there are no folds.
     """
 
     part: np.ndarray
     group: np.ndarray
     repeated: int
     withheld: int
+    fold: np.ndarray | None = None
+
+    def apart(self, k: int) -> np.ndarray:
+        """Rows whose object has no row in fold ``k``: those that its model may see."""
+        held = np.zeros(self.group.max(initial=-1) + 1, bool)
+        held[self.group[self.fold == k]] = True
+        return ~held[self.group]
 
 
 def row_keys(columns: Iterable[np.ndarray]) -> np.ndarray:
@@ -141,13 +150,49 @@ def _names(keys: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _drawn(first: np.ndarray, group: np.ndarray, wanted: list[tuple[str, float]], seed: int) -> np.ndarray:
-    smallest = np.full(group.max(initial=-1) + 1, np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(smallest, group, first)
-    salt = np.frombuffer(hashlib.sha256(f"split {seed}".encode()).digest()[:8], np.uint64)
-    uniform = (_mix(smallest ^ salt) >> np.uint64(11)).astype(np.float64) / 2.0**53
+    uniform = _uniform(first, group, f"split {seed}")
     edges = np.cumsum([f for _, f in wanted])
     names = np.array([name for name, _ in wanted] + ["train"])
-    return names[np.searchsorted(edges, uniform, side="right")][group]
+    return names[np.searchsorted(edges, uniform, side="right")]
+
+
+def _uniform(first: np.ndarray, group: np.ndarray, salt: str) -> np.ndarray:
+    """Number in [0, 1) per row, the same in a group: a hash of the smallest key in it."""
+    smallest = np.full(group.max(initial=-1) + 1, np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(smallest, group, first)
+    bits = np.frombuffer(hashlib.sha256(salt.encode()).digest()[:8], np.uint64)
+    return ((_mix(smallest ^ bits) >> np.uint64(11)).astype(np.float64) / 2.0**53)[group]
+
+
+def divide(keys: Mapping[str, np.ndarray], split: Split, count: int, seed: int) -> Split:
+    """Divide all but the test rows into folds, by the rule of `assign` and with a draw of its own.
+
+    Parameters
+    ----------
+    keys : mapping of str to ndarray of uint64
+        As for `assign`.
+    split : Split
+        Result of `assign`.
+    count, seed : int
+        Number of folds, and seed of the hash.
+
+    Raises
+    ------
+    TrainingError
+        If there are fewer objects than folds, or a fold is empty.
+    """
+    inside = (split.part != "test") & (split.part != "")
+    objects = len(np.unique(split.group[inside]))
+    if count > objects:
+        raise TrainingError(f"split: {count} folds of {objects} objects; there must be an object for each fold")
+    drawn = _uniform(_names(keys.values()), split.group, f"fold {seed}")
+    fold = np.where(inside, np.minimum((drawn * count).astype(np.int32), count - 1), np.int32(-1)).astype(np.int32)
+    empty = sorted(set(range(count)) - set(fold.tolist()))
+    if empty:
+        raise TrainingError(
+            f"split: of {objects} objects none fell into fold {empty[0]} of {count}; take fewer folds or another seed"
+        )
+    return replace(split, fold=fold)
 
 
 def _respect(part: np.ndarray, group: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

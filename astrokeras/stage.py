@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from .errors import ChunkError
+from .errors import ChunkError, TrainingError
 from .expression import Expression
-from .fields import Field, by_name, select
+from .fields import FOLD, Field, by_name, select
 from .flags import Flag
 
 if TYPE_CHECKING:
@@ -195,6 +195,7 @@ class Trainable(Stage):
 
     model: str | None = None
     save: str | None = None
+    _folds: tuple[Trainable, ...] = PrivateAttr(())
 
     @property
     def trains(self) -> bool:
@@ -224,6 +225,47 @@ class Trainable(Stage):
     def fit(self, dataset: Table, directory: str | Path, on_epoch: Callable[[str], None] | None = None) -> Self:
         """Fit on a table and return a **new** stage which uses the model saved in ``directory``."""
         raise NotImplementedError
+
+    def settled(self, dataset: Table) -> Self:
+        """Stage with all settled that decides which columns its models write (a grid of redshifts, the classes).
+
+        Called with all rows before models are fitted on parts of them, so that these write the same columns.
+        """
+        return self
+
+    @property
+    def folds(self) -> tuple[Trainable, ...]:
+        """Stages with the models of the folds; empty if there are none."""
+        return self._folds
+
+    def with_folds(self, stages: Iterable[Trainable]) -> Self:
+        """Return the stage that takes the row of fold k through the k-th of ``stages``, rows of no fold (-1) itself.
+
+        Raises
+        ------
+        TrainingError
+            If these write other columns.
+        """
+        stage, stages = self.model_copy(), tuple(stages)
+        if any(other.writes() != self.writes() for other in stages):
+            raise TrainingError(f"{self.name}: the models of the folds do not write the same columns")
+        stage._folds = stages
+        return stage
+
+    def needs(self) -> tuple[Field, ...]:
+        """See `Stage.needs`; and the fold of each row, where there are models of folds."""
+        return (*super().needs(), *((FOLD,) if self._folds else ()))
+
+    def _run_selected(self, projected: QTable, taken: QTable) -> dict[str, Any]:
+        if not self._folds or not len(taken):
+            return super()._run_selected(projected, taken)
+        from . import chunk as border
+
+        require(FOLD.name in taken.colnames, f"{self.name}: no column 'fold' says which model has not seen an object")
+        fold = np.asarray(taken[FOLD.name])
+        runs = (super()._run_selected, *(stage._run_selected for stage in self._folds))
+        chosen = (np.flatnonzero(fold == k) for k in range(-1, len(self._folds)))
+        return border.gather(zip(runs, chosen, strict=True), projected, taken, self.writes(), self.name)
 
 
 @dataclass(frozen=True)

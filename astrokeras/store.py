@@ -5,7 +5,7 @@
     .astrokeras/<pipeline>/
       parts/<digest>/       table.parquet (scalars), <column>[.mask].npy (cells), ids.npy, receipt.json
       pieces/<digest>/      piece, receipt.json                       of an output, removed when the product is there
-      splits/<digest>/      <n>.npy, receipt.json
+      splits/<digest>/      <n>.npy, <n>.fold.npy, receipt.json
       ids/<digest>/         repeated.npy (keys of object ids that occur more than once), receipt.json
       models/<digest>/      model/ (a model directory), receipt.json
       products/<digest>.json

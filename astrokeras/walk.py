@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .errors import AstrokerasError, ChunkError, ExpressionError, Problem, SpecError, did_you_mean
 from .expression import Expression
-from .fields import FLAGS, OBJECT_ID, Field, by_name
+from .fields import FLAGS, FOLD, OBJECT_ID, Field, by_name
 from .spec import Bound, Pipeline
 from .stage import Output, Stage, Trainable
 
@@ -67,6 +67,8 @@ class _Walk:
             if self.pipeline.split is not None and isinstance(stage, Trainable) and stage.trains:
                 # Rows are split when they get to a training, not before.
                 have["split"], writers["split"] = SPLIT, "the training"
+                if self.pipeline.split.folds:
+                    have["fold"], writers["fold"] = FOLD, "the training"
             self._stage(i, stage, have, writers)
         self._split(bound)
         for j, output in enumerate(bound.outputs):
@@ -130,6 +132,8 @@ class _Walk:
         if not any(isinstance(s, Trainable) and s.trains for s in bound.stages):
             self._add(("split",), "nothing is trained here; `split` belongs to a pipeline with a `train:` block")
         known = {f.name for f in bound.source.fields()}
+        if split.folds and "fold" in known:
+            self._add(("split", "folds"), "the source has a column 'fold' already; `folds` writes one")
         for key in ("group", "by"):
             name = getattr(split, key)
             if name is not None and name not in known | {"object_id"}:

@@ -33,7 +33,7 @@ LAYERS = (
     {"targets", "walk", "plan", "ingest", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
     {"runner", "barrier", "chains", "outputs"},
-    {"cli", "commands", "pipeline"},
+    {"cli", "commands", "part_help", "pipeline"},
     {"__init__", "__main__"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

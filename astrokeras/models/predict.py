@@ -139,7 +139,7 @@ def predictor(directory: str | Path, batch: int = BATCH) -> Predictor:
     return _cached(directory, read_card(directory).digest, batch)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _cached(directory: Path, digest: str, batch: int) -> Predictor:
     """The digest is part of the key: a model that was replaced is loaded again."""
     return Predictor(load(directory), batch)

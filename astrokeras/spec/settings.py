@@ -88,6 +88,8 @@ class Split(Settings):
         Column: rows with the same value stay on one side.
     by : str, optional
         Column that says to which part a row belongs (``train``, ``validate``, ``calibrate``, ``test``).
+    folds : int, optional
+        Divide all but the test rows into this many folds, and predict each with a model that was trained on the others.
     seed : int
         Of the division.
     """
@@ -97,6 +99,7 @@ class Split(Settings):
     calibrate: Fraction = 0.0
     group: str | None = None
     by: str | None = None
+    folds: Annotated[int, Parameter(ge=2)] | None = None
     seed: Annotated[int, Parameter(ge=0)] = 0
 
     @property
@@ -109,6 +112,8 @@ class Split(Settings):
         total = sum(self.fractions.values())
         if total >= 1:
             raise ValueError(f"test + validate + calibrate = {total:g} leaves nothing for training; needs less than 1")
+        if self.folds is not None and self.by is not None:
+            raise ValueError("give either 'folds' or 'by': a column that divides the rows leaves nothing to divide")
         return self
 
 

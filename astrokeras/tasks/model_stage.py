@@ -116,6 +116,10 @@ class ModelStage(Trainable):
         """Make what trains the network."""
         raise NotImplementedError
 
+    def _settled(self, target: np.ndarray) -> Recipe:
+        """Recipe with all settled that decides the columns, from the targets of all rows to train on."""
+        return self.train
+
     def _finished(self, columns: Columns, flags: np.ndarray, card: Card, chunk: QTable) -> Columns:
         """Last word on the columns of a chunk; may set bits of ``flags``."""
         return columns
@@ -222,6 +226,17 @@ class ModelStage(Trainable):
     def training_fields(self) -> tuple[Field, ...]:
         """See `Trainable.training_fields`."""
         return (*self.reads(), Field(name=self.train.target, kind=self.target_kind))
+
+    def settled(self, dataset: Table) -> Self:
+        """See `Trainable.settled`; needs a column ``split``."""
+        from .. import chunk as border
+        from .train_model import TRAINING_PARTS
+
+        table = border.canonical(dataset)
+        projected = border.project(table, self.training_fields(), self.name)
+        used = self._chosen(projected, table) & np.isin(table["split"], TRAINING_PARTS)
+        target, good = self._targets(np.asarray(projected[self.train.target])[used])
+        return self.model_copy(update={"train": self._settled(target[good])})
 
     def fit(self, dataset: Table, directory: str | Path, on_epoch: Callable[[str], None] | None = None) -> Self:
         """Train on a table and return a new stage with the model, saved in ``directory``.

@@ -81,3 +81,6 @@ class PhotoZ(ModelStage):
 
     def _learner(self, card: Card) -> PhotozLearner:
         return PhotozLearner(self.train, card)
+
+    def _settled(self, target: np.ndarray) -> PhotozRecipe:
+        return self.train.model_copy(update={"z_max": redshift_range(self.train, target)[1]})

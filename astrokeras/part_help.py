@@ -1,0 +1,63 @@
+"""What a part is, for a terminal: its docstring and its parameters."""
+
+from __future__ import annotations
+
+import inspect
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+
+def first_line(part: type) -> str:
+    """First line of the docstring."""
+    return _text(part).split("\n", 1)[0]
+
+
+def show_part(part: Any, console: Console) -> None:
+    """Print the docstring and the parameters of a part, and of what these name."""
+    console.print(f"{part.name} (version {part.version})\n\n{_text(part)}\n")
+    console.print(_parameters(part))
+    for inner in _inner(part):
+        console.print(f"\n{inner.__name__}: {_text(inner)}\n")
+        console.print(_parameters(inner))
+
+
+def _text(part: type) -> str:
+    """The docstring; a terminal has no use for the marks of code."""
+    return (inspect.getdoc(part) or "").replace("``", "")
+
+
+def _parameters(model: type[BaseModel]) -> Table:
+    table = Table("parameter", "type", "default", box=None)
+    for name, field in model.model_fields.items():
+        default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+        table.add_row(name, _type_name(field.annotation), default)
+    return table
+
+
+def _inner(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """Models that the parameters name, at any depth: the recipe of a training, a survey map."""
+    return list(dict.fromkeys(m for f in model.model_fields.values() for m in _models_in(f.annotation)))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation, *_inner(annotation)]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _type_name(annotation: Any) -> str:
+    """Name a type as a reader writes it, without the constraints."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(inner[0])
+    if origin is Literal:
+        return " | ".join(map(repr, inner))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type_name, inner))
+    if inner:
+        return f"{origin.__name__}[{', '.join(map(_type_name, inner))}]"
+    return {type(None): "None", Ellipsis: "..."}.get(annotation) or getattr(annotation, "__name__", str(annotation))
