@@ -1,6 +1,7 @@
 """Keras layers and losses of astrokeras; importing this package registers them for loading."""
 
 from .classes import ClassLoss, PriorCorrection, TemperatureScaling, VectorScaling
+from .domain import DomainScore, PriorShrinkage
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
 from .photometry import AsinhMagnitudes, BandDropout, Colors, ErrorJitter, MaskedNormalization
 
@@ -11,11 +12,13 @@ __all__ = [
     "Colors",
     "Density",
     "DensityLoss",
+    "DomainScore",
     "ErrorJitter",
     "LogDensity",
     "MaskedNormalization",
     "MixtureLogits",
     "PriorCorrection",
+    "PriorShrinkage",
     "SplineLogits",
     "Temperature",
     "TemperatureScaling",
