@@ -23,8 +23,21 @@ NOISE = RNG.normal(size=800)
 
 @pytest.mark.parametrize(
     "name",
-    ["redshift", "REDSHIFT", "z_spec", "zspec", "Z_ERR", "plate", "PLATE", "mjd", "fiberid", "fiber_id", "specObjID"]
-    + ["zwarning", "ZWARN", "ZWARNING_NOQSO", "subclass", "subClass", "spec_class", "redshift_err", "class_true"],
+    [
+        *("redshift", "REDSHIFT", "z_spec", "zspec", "Z_ERR", "redshift_err", "zwarning", "ZWARN", "ZWARNING_NOQSO"),
+        *(
+            "plate",
+            "PLATE",
+            "mjd",
+            "fiberid",
+            "fiber_id",
+            "specObjID",
+            "subclass",
+            "subClass",
+            "spec_class",
+            "class_true",
+        ),
+    ],
 )
 def test_columns_of_spectra_are_refused_by_name(name):
     with pytest.raises(ValueError, match=f"input '{name}' is a column of spectroscopic catalogs"):

@@ -8,8 +8,6 @@ from scipy.optimize import minimize_scalar
 from .photometry import PACKAGE
 
 TINY = 1e-9
-#: Rows set aside without which the 99 % quantile of their distances would be a matter of one or two of them.
-ENOUGH = 200
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -29,9 +27,9 @@ class DomainScore(keras.layers.Layer):
     Notes
     -----
     Call with ``[features, observed]``: normalised features ``(batch, n_features)`` and the mask ``(batch, n_bands)``,
-    1 where a band was observed. Returns ``(batch,)``. A feature counts where all bands that it is made of were observed,
-    in the object and in the reference; the mean over those known in both stands for the others. With x an object, r a
-    reference, m their masks and w the weights of the features,
+    1 where a band was observed. Returns ``(batch,)``. A feature counts where all bands that it is made of were
+    observed, in the object and in the reference; the mean over those known in both stands for the others. With x an
+    object, r a reference, m their masks and w the weights of the features,
 
         d^2 = sum_f w_f m_xf m_rf (x_f - r_f)^2 / sum_f w_f m_xf m_rf.
 
@@ -65,9 +63,8 @@ class DomainScore(keras.layers.Layer):
         Parameters
         ----------
         train, calibrate : pair of array-like
-            Features and masks, as in a call: training rows, and rows set aside. Where the latter are fewer than
-            `ENOUGH`, training rows that are no references join them; without any, each reference counts against
-            the others.
+            Features and masks, as in a call: training rows, and rows set aside, which training rows that are no
+            references join. Without either, each reference counts against the others.
         needs : array-like
             ``(n_bands, n_features)``: 1 where a feature is made of a band.
         weights : array-like
@@ -96,9 +93,7 @@ class DomainScore(keras.layers.Layer):
         self.needs.assign(np.asarray(needs, dtype=np.float32))
         self.weights_of_features.assign(np.asarray(weights, dtype=np.float32))
         spare = order[self.n_references :]
-        rows = [np.asarray(values, dtype=np.float32) for values in calibrate]
-        if len(rows[0]) < ENOUGH:
-            rows = [np.concatenate([rows[0], features[spare]]), np.concatenate([rows[1], observed[spare]])]
+        rows = [np.concatenate([c, t[spare]]) for c, t in zip(calibrate, (features, observed), strict=True)]
         alone = not len(rows[0])
         distances = self.distances(*((features, observed) if alone else rows), skip_itself=alone)
         distances = distances[distances < self.FAR]
@@ -118,16 +113,20 @@ class DomainScore(keras.layers.Layer):
         mask, reference_mask = self._known(observed), self._known(self.observed)
         weights = reference_mask * self.weights_of_features
         values, references = mask * features, ops.convert_to_tensor(self.references)
-        # The square is multiplied out, so that matrix products do the work.
+        # The square is multiplied out, so that matrix products find the nearest one ...
         brought = ops.concatenate([values * values, values, mask], axis=-1)
         held = ops.concatenate([weights, -2 * weights * references, weights * references**2], axis=-1)
         shared = ops.matmul(mask, ops.transpose(weights))
         squares = ops.matmul(brought, ops.transpose(held)) / ops.maximum(shared, TINY)
-        # Nothing in common is as far as can be; rounding may take a small square below zero.
-        squares = ops.where(shared > TINY, ops.maximum(squares, 0.0), self.FAR**2)
-        if skip_itself:
-            squares = ops.where(squares > 1e-5, squares, self.FAR**2)
-        return ops.sqrt(ops.min(squares, axis=-1))
+        far = shared <= TINY
+        squares = ops.where(ops.logical_or(far, squares < 1e-5) if skip_itself else far, self.FAR**2, squares)
+        nearest = ops.argmin(squares, axis=-1)
+        # ... and its distance is taken anew, because the difference of two large squares is not exact.
+        common = mask * ops.take(weights, nearest, axis=0)
+        total = ops.sum(common, axis=-1)
+        square = ops.sum(common * (features - ops.take(references, nearest, axis=0)) ** 2, axis=-1)
+        none = ops.min(squares, axis=-1) >= self.FAR**2
+        return ops.where(none, self.FAR, ops.sqrt(square / ops.maximum(total, TINY)))
 
     def call(self, inputs):
         """Return the scores; see the class."""
@@ -186,7 +185,7 @@ class PriorShrinkage(keras.layers.Layer):
 
 
 def fit_shrinkage(probabilities, score, label, prior):
-    """Rate of `PriorShrinkage` with the largest likelihood, from rows outside the domain of the network they went through.
+    """Rate of `PriorShrinkage` with the largest likelihood, from rows outside the domain of what classified them.
 
     Parameters
     ----------

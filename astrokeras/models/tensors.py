@@ -42,9 +42,9 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
         float32 ``flux`` and ``flux_err`` (nJy) and ``observed`` (1 or 0), each ``(rows, bands)``; with extra inputs
         ``extra`` ``(rows, extras)``.
     flags : numpy.ndarray
-        int32 ``(rows,)``: MISSING_BAND, BAD_PHOTOMETRY, OUT_OF_DOMAIN, PHOTOMETRY_MISMATCH; and NO_DATA where the card
-        allows no result: too few bands, a band missing that may not miss, an extra input not finite. The inputs of such
-        a row are all 0.
+        int32 ``(rows,)``: MISSING_BAND, BAD_PHOTOMETRY, PHOTOMETRY_MISMATCH; OUT_OF_DOMAIN where no score of the graph
+        will tell it; and NO_DATA where the card allows no result: too few bands, a band missing that may not miss, an
+        extra input not finite. The inputs of such a row are all 0.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     flags[~observed.all(axis=1)] |= Flag.MISSING_BAND
     flags[bad.any(axis=1)] |= Flag.BAD_PHOTOMETRY
     flags[~usable] |= Flag.NO_DATA
-    flags[_outside(card, arrays, observed)] |= Flag.OUT_OF_DOMAIN
+    if not card.scores_domain:
+        flags[_outside(card, arrays, observed)] |= Flag.OUT_OF_DOMAIN
     if mismatch:
         flags |= np.int32(Flag.PHOTOMETRY_MISMATCH)
     keep = observed & usable[:, None]

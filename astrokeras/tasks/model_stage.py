@@ -14,7 +14,7 @@ from ..errors import ModelError, TrainingError
 from ..fields import FLAGS, Band, Field, flux_field
 from ..flags import Flag
 from ..models.bundle import inspected
-from ..models.card import Card
+from ..models.card import DOMAIN_SCORE, Card
 from ..models.card_file import read_card
 from ..models.columns import blank, decode, output_fields
 from ..models.library import find
@@ -187,7 +187,7 @@ class ModelStage(Trainable):
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
         card = self._provisional((), None) if self.model is None else self.card()
-        named = output_fields(card, self._columns())
+        named = output_fields(card, self._wanted(card))
         return (*(f.model_copy(update={"name": self._named(f.name)}) for f in named), FLAGS)
 
     def _named(self, column: str) -> str:
@@ -213,10 +213,19 @@ class ModelStage(Trainable):
         tensors, flags = encode(chunk, card, self.override)
         columns = ready.run(tensors, lambda outputs: self._decoded(outputs, card))
         columns = blank(self._finished(columns, flags, card, chunk), flags)
+        if card.scores_domain:
+            flags[columns[DOMAIN_SCORE.name] > 1] |= Flag.OUT_OF_DOMAIN
         return {**{self._named(name): values for name, values in columns.items()}, FLAGS.name: flags}
 
     def _decoded(self, outputs: Columns, card: Card) -> Columns:
-        return decode(outputs, card, self._columns())
+        return decode(outputs, card, self._wanted(card))
+
+    def _wanted(self, card: Card) -> tuple[str, ...] | None:
+        """Columns asked for; the score that sets a flag is always among them."""
+        columns = self._columns()
+        if columns is None or DOMAIN_SCORE.name in columns or not card.scores_domain:
+            return columns
+        return (*columns, DOMAIN_SCORE.name)
 
     def training_fields(self) -> tuple[Field, ...]:
         """See `Trainable.training_fields`."""

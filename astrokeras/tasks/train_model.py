@@ -11,10 +11,11 @@ import numpy as np
 
 from ..errors import TrainingError
 from ..fields import Field
-from ..models.card import Card, Training, versions
+from ..models.card import DOMAIN_SCORE, Card, Training, versions
 from ..models.tensors import domain
 from ..split import assign, row_keys
 from .examples import Examples
+from .extrapolation import scored
 from .learner import Learner
 from .recipe import Recipe
 from .training import fit_members
@@ -62,7 +63,7 @@ def provisional_card(
         licence=recipe.licence,
         bands=bands,
         inputs=inputs,
-        outputs=outputs,
+        outputs=(*outputs, DOMAIN_SCORE),
         may_miss=bands,
         **facts,
     )
@@ -115,6 +116,7 @@ def train_and_save(
     _check(learner, rows)
     members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
     model, card = learner.finish(members, rows)
+    model = scored(learner, model, rows, on_epoch)
     done = card.model_copy(
         update={
             "training": _training(learner.recipe, rows, facts),
