@@ -271,7 +271,11 @@ class Run:
         self.reporter.say(f"train {self._name(i)}: {said}")
         if not fitted.counts.get("validate"):
             self.reporter.say("warning: no rows to validate on: nothing stops training early, the card has no scores")
-        self.record.setdefault("training", []).append({"stage": self._name(i), "rows": fitted.counts})
+        notes = fitted.stage.training_notes()
+        for note in notes:
+            self.reporter.say(f"warning: {self._name(i)}: {note}")
+        told = {"stage": self._name(i), "rows": fitted.counts, "notes": list(notes)}
+        self.record.setdefault("training", []).append(told)
         return fitted
 
 

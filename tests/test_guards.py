@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+from astropy.table import vstack
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from astrokeras import Classify, PhotoZ
 from astrokeras.errors import TrainingError
+from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.tasks.guards import (
-    check_classes,
+    absent_classes,
     contradictions,
     refuse_copies,
     refuse_names,
@@ -124,32 +128,82 @@ def test_memory_is_no_prediction():
 
 
 def test_labels_of_one_object_that_differ():
-    label = np.array(["STAR", "QSO", "QSO", "QSO", "STAR", ""])
-    found = contradictions(label, np.array([0, 0, 1, 1, 2, 2]))
+    found = contradictions(np.array([0, 1, 1, 1, 0, np.nan]), np.array([0, 0, 1, 1, 2, 2]))
     assert found.rows.tolist() == [True, True, False, False, False, False]
     assert found.objects == 1
+    assert found.said() == ["2 rows of 1 objects have contradictory targets; they are left out of the training"]
+    assert contradictions(np.array([0.0, 1]), np.array([0, 1])).said() == []
 
 
 @settings(max_examples=30)
 @given(z=st.floats(0, 5), times=st.floats(0, 4))
 def test_redshifts_of_one_object_may_differ_by_their_errors(z, times):
-    found = contradictions(np.array([z, z + times * 0.005 * (1 + z), np.nan, 0.3]), np.array([0, 0, 0, 1]))
+    found = contradictions(np.array([z, z + times * 0.005 * (1 + z), np.nan, 0.3]), np.array([0, 0, 0, 1]), 0.005)
     if abs(times - 1) > 1e-6:
         assert found.rows.tolist() == [times > 1] * 3 + [False]
 
 
-def test_classes_that_cannot_be_learnt():
-    part = np.array(["train"] * 6)
-    with pytest.raises(TrainingError, match="class WD has one row of 6"):
-        check_classes(np.array(["STAR", "STAR", "QSO", "QSO", "QSO", "WD"]), part, "class_true")
-    with pytest.raises(TrainingError, match="'class_true' holds only STAR in 6 usable rows"):
-        check_classes(np.array(["STAR"] * 6), part, "class_true")
-    with pytest.raises(TrainingError, match="no row of class QSO is in the training part"):
-        check_classes(np.array(["STAR", "STAR", "QSO", "QSO"]), np.array(["train", "test", "test", "validate"]), "c")
-
-
 def test_a_class_that_a_part_lacks_is_told():
-    label = np.array(["STAR", "QSO", "STAR", "QSO", "STAR"])
-    part = np.array(["train", "train", "validate", "validate", "calibrate"])
-    assert check_classes(label, part, "c") == ["no row of class QSO is in the part calibrate"]
-    assert check_classes(label[:4], part[:4], "c") == []
+    target, classes = np.array([0, 1, 0, 1, 0]), ("STAR", "QSO")
+    parts = {"train": np.array([0, 1]), "validate": np.array([2, 3]), "calibrate": np.array([4])}
+    assert absent_classes(target, parts, classes) == [
+        "no row of class QSO is in the part calibrate of the split (1 rows)"
+    ]
+    assert absent_classes(target, {**parts, "calibrate": np.array([], int)}, classes) == []
+
+
+BANDS = ("g", "r", "i")
+TINY = {"width": 8, "depth": 1, "members": 1, "epochs": 1, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def objects():
+    source = Synthetic(rows=400, seed=12, bands=BANDS)
+    return source.read(next(iter(source.partitions(400))), [f.name for f in source.fields()])
+
+
+def classifier(extra, **recipe):
+    return Classify(bands=BANDS, extra=extra, classes=("STAR", "GALAXY", "QSO"), train={**TINY, **recipe})
+
+
+def test_pipelines_with_spectroscopic_inputs_are_refused():
+    with pytest.raises(ValidationError, match="input 'zWarning' is a column of spectroscopic catalogs"):
+        classifier(("zWarning",))
+    with pytest.raises(ValidationError, match="the target 'size' is among the inputs"):
+        PhotoZ(bands=BANDS, extra=("size",), train={**TINY, "target": "size"})
+    with pytest.raises(ValidationError, match="`allow`: no input 'sise'; did you mean 'size'"):
+        classifier(("size",), allow=("sise",))
+
+
+def test_training_refuses_a_copy(objects, tmp_path):
+    table = objects.copy()
+    table["shape"] = np.unique(table["class_true"], return_inverse=True)[1].astype("f4")
+    with pytest.raises(TrainingError, match="input 'shape' is the target"):
+        classifier(("shape",), allow=("shape",)).fit(table, tmp_path / "m")
+    table["shape"] = 2.5 - 1.5 * np.asarray(table["z_spec"])
+    with pytest.raises(TrainingError, match="input 'shape' is the target"):
+        PhotoZ(bands=BANDS, extra=("shape",), train=TINY).fit(table, tmp_path / "m")
+
+
+def test_training_warns_of_a_giveaway_and_the_card_remembers(objects, tmp_path, caplog):
+    table = objects.copy()
+    codes = np.unique(table["class_true"], return_inverse=True)[1]
+    table["shape"] = (codes + RNG.normal(0, 0.05, len(codes))).astype("f4")
+    stage = classifier(("shape",)).fit(table, tmp_path / "m")
+    (note,) = stage.training_notes()
+    assert note.startswith("input 'shape' alone tells the classes apart with a balanced accuracy of")
+    assert note in caplog.text
+    assert classifier(("shape",), allow=("shape",)).fit(table, tmp_path / "n").training_notes() == ()
+
+
+def test_contradictory_labels_are_withheld(objects, tmp_path):
+    table = vstack([objects, objects[:7]])
+    table["class_true"][-7:-2] = [
+        {"STAR": "QSO", "QSO": "GALAXY", "GALAXY": "STAR"}[c] for c in table["class_true"][:5]
+    ]
+    table["object_id"] = np.arange(len(table))
+    stage = classifier(()).fit(table, tmp_path / "m")
+    counts = stage.card().training.counts
+    assert counts["contradictory"] == 10
+    assert sum(counts[part] for part in ("train", "validate", "calibrate")) == len(table) - 10
+    assert stage.training_notes()[0].startswith("10 rows of 5 objects have contradictory targets")

@@ -112,6 +112,8 @@ class Training(Part):
         See `versions`.
     recipe : dict
         The ``train:`` block, plain JSON.
+    notes : tuple of str
+        What was suspicious about the training rows.
     """
 
     data: str = ""
@@ -124,6 +126,7 @@ class Training(Part):
     threads: int = 0
     versions: dict[str, str] = {}
     recipe: dict[str, JsonValue] = {}
+    notes: tuple[str, ...] = ()
 
 
 class Card(Part):

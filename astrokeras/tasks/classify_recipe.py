@@ -48,7 +48,7 @@ class ClassifyRecipe(Recipe):
     regions : int
         Probabilities of objects out of the domain go back to the class ratio of the training rows, at a rate that is
         found by leaving regions of the input space out of the training, one after the other: so many of them. 0 leaves
-        the probabilities as they are, and so do fewer than 100 rows per region.
+        the probabilities as they are, and so do fewer than 200 training rows per region.
     """
 
     target: str = "class_true"

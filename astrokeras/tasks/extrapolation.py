@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import keras
 
 #: Rows without which a region says nothing.
-FEWEST = 100
+FEWEST = 200
 #: Rows that the networks of `extrapolation` see at most: what they find is one number.
 ROWS = 6000
 
@@ -105,7 +105,7 @@ def extrapolation(
     for k in range(regions):
         inside, outside = (part.take(np.flatnonzero(which)) for which in (region != k, region == k))
         # A class that lives in one region only cannot be learnt without it.
-        if np.bincount(inside.target.astype(int), minlength=classes).min() >= FEWEST // 10:
+        if np.bincount(inside.target.astype(int), minlength=classes).min() >= FEWEST // 20:
             found.append(_rehearse(rehearsing, inside, outside, on_epoch))
     empty = np.zeros((0, classes)), np.zeros(0), np.zeros(0, int), np.zeros((0, classes))
     return tuple(np.concatenate(arrays) for arrays in zip(empty, *found, strict=True))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import TrainingError
+from ..models.card import Card
 
 #: Columns that come from a spectrum, or from whoever chose the target of one, without case and underscores.
 SPECTROSCOPIC = frozenset(
@@ -30,8 +31,6 @@ COPY = 0.9999
 FEWEST = 100
 #: Held-out score of one column alone (balanced accuracy; explained variance of the ranks) that is suspicious.
 ALONE = 0.9
-#: Two redshifts of one object agree within this times 1 + z.
-SAME_REDSHIFT = 0.005
 
 
 def spectroscopic(names: Iterable[str]) -> tuple[str, ...]:
@@ -95,7 +94,7 @@ def refuse_copies(columns: Mapping[str, np.ndarray], target: np.ndarray) -> None
 
 
 def _copies(x: np.ndarray, truth: np.ndarray) -> bool:
-    if truth.dtype.kind == "f" and np.array_equal(x, truth):
+    if truth.dtype.kind == "f" and np.array_equal(x, truth.astype(x.dtype)):
         return np.ptp(truth) > 0
     if len(x) < FEWEST:
         return False
@@ -178,74 +177,93 @@ class Contradictions:
     rows: np.ndarray
     objects: int
 
+    def said(self) -> list[str]:
+        """Say in words what was withheld, if anything."""
+        rows = np.count_nonzero(self.rows)
+        if not rows:
+            return []
+        return [f"{rows} rows of {self.objects} objects have contradictory targets; they are left out of the training"]
 
-def contradictions(target: np.ndarray, group: np.ndarray) -> Contradictions:
-    """Find objects with several rows whose labels differ: classes at all, redshifts by more than .005 (1 + z).
+
+def contradictions(target: np.ndarray, group: np.ndarray, agreement: float = 0.0) -> Contradictions:
+    """Find objects with several rows whose labels differ.
 
     Parameters
     ----------
     target : array
-        Redshifts, or classes as text or integers; NaN or empty is no label and contradicts nothing.
+        Redshifts or numbers of classes; NaN is no label and contradicts nothing.
     group : array of int
         Rows of one object have one number, see `astrokeras.split.groups`.
+    agreement : float
+        Two labels agree within this times 1 + the smaller one: of redshifts .005, of classes 0.
     """
-    if target.dtype.kind == "f":
-        known = np.isfinite(target)
-        value, tolerance = np.where(known, target, 0.0), SAME_REDSHIFT
-    else:
-        known = target.astype(str) != ""
-        value, tolerance = np.unique(target, return_inverse=True)[1].astype(float), 0.0
+    known = np.isfinite(target)
     size = int(group.max(initial=-1)) + 1
     low, high = np.full(size, np.inf), np.full(size, -np.inf)
-    np.minimum.at(low, group[known], value[known])
-    np.maximum.at(high, group[known], value[known])
-    with np.errstate(invalid="ignore"):
-        odd = high - low > tolerance * (1 + low)
+    np.minimum.at(low, group[known], target[known])
+    np.maximum.at(high, group[known], target[known])
+    several = high > low
+    odd = np.zeros(size, bool)
+    odd[several] = high[several] - low[several] > agreement * (1 + low[several])
     return Contradictions(odd[group], int(np.count_nonzero(odd)))
 
 
-def check_classes(label: np.ndarray, part: np.ndarray, target: str) -> list[str]:
-    """Refuse classes that cannot be learnt, and tell which ones a part of the split lacks.
+def absent_classes(target: np.ndarray, parts: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[str]:
+    """Say which classes have no row in a part of the split that has rows.
 
     Parameters
     ----------
-    label : array of str
-        Classes of the usable rows.
-    part : array of str
-        Part of the split of each.
-    target : str
-        Column, for messages.
+    target : array of int
+        Numbers of the classes of all rows.
+    parts : mapping of array of int
+        Rows of each part.
+    classes : sequence of str
+        Names of the classes.
+    """
+    notes = []
+    for name, rows in parts.items():
+        lacking = [label for k, label in enumerate(classes) if not np.any(target[rows] == k)]
+        if len(rows) and lacking:
+            notes.append(f"no row of class {', '.join(lacking)} is in the part {name} of the split ({len(rows)} rows)")
+    return notes
 
-    Returns
-    -------
-    list of str
-        Warnings.
+
+def inputs_of(card: Card, tensors: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Input columns of some rows, from the tensors that a network sees; NaN where not observed."""
+    seen = tensors["observed"][rows] > 0
+    columns = {}
+    for kind in ("flux", "flux_err"):
+        values = np.where(seen, tensors[kind][rows], np.nan)
+        columns |= {f"{kind}_{band}": values[:, i] for i, band in enumerate(card.bands)}
+    return columns | {name: tensors["extra"][rows, i] for i, name in enumerate(card.extras)}
+
+
+def check_inputs(columns: Mapping[str, np.ndarray], target: np.ndarray, allow: Iterable[str] = ()) -> list[str]:
+    """Refuse copies of the target among the inputs, and say which inputs predict it nearly alone.
+
+    Parameters
+    ----------
+    columns, target
+        As for `refuse_copies`; training rows only.
+    allow : iterable of str
+        Columns of which nothing is to be said.
 
     Raises
     ------
     TrainingError
-        If there are fewer than two classes, or a class has a single row, or none in the training part.
+        As `refuse_copies`.
     """
-    names, counts = np.unique(label, return_counts=True)
-    if len(names) < 2:
-        found = f"only {names[0]}" if len(names) else "no class"
-        raise TrainingError(f"train: {target!r} holds {found} in {len(label)} usable rows; a classifier needs two")
-    if counts.min() == 1:
-        raise TrainingError(
-            f"train: class {names[counts.argmin()]} has one row of {len(label)}; nothing can be learnt from it: "
-            "leave it out with `where`, or find more"
-        )
-    warnings = []
-    for name in ("train", "validate", "calibrate"):
-        lacking = [str(n) for n in names if not np.any(label[part == name] == n)]
-        if lacking and name == "train":
-            raise TrainingError(
-                f"train: no row of class {', '.join(lacking)} is in the training part; "
-                "another seed of the split may serve, or leave the class out with `where`"
-            )
-        if lacking and np.any(part == name):
-            warnings.append(f"no row of class {', '.join(lacking)} is in the part {name}")
-    return warnings
+    refuse_copies(columns, target)
+    what = (
+        "explains {:.0%} of the variance of the ranks of the target"
+        if target.dtype.kind == "f"
+        else ("tells the classes apart with a balanced accuracy of {:.2f}")
+    )
+    return [
+        f"input {name!r} alone {what.format(score)}: does it come from the same spectrum or from the labels? "
+        f"If it is a measurement that every object has, say `allow: [{name}]`"
+        for name, score in suspicious(columns, target, allow).items()
+    ]
 
 
 def _finite(column: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field as Parameter
 from pydantic import StringConstraints, model_validator
 
-from ..errors import ModelError, TrainingError
+from ..errors import ModelError, TrainingError, did_you_mean
 from ..fields import FLAGS, Band, Field, flux_field
 from ..flags import Flag
 from ..models.bundle import inspected
@@ -20,6 +20,7 @@ from ..models.columns import blank, decode, output_fields
 from ..models.library import find
 from ..models.tensors import encode, match
 from ..stage import Trainable
+from .guards import contradictions, refuse_names
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class ModelStage(Trainable):
     suffix: Suffix = ""
     override: tuple[Override, ...] = ()
     batch: int = Parameter(default=8192, ge=1, le=1_048_576)
+    #: Two labels of one object agree within this times 1 + z.
+    agreement: ClassVar[float] = 0.0
     #: Parameters that a model brings itself.
     of_training: ClassVar[tuple[str, ...]] = ("bands", "extra", "save")
 
@@ -92,8 +95,11 @@ class ModelStage(Trainable):
             return self
         if not self.bands or len(set(self.bands)) < len(self.bands):
             raise ValueError(f"training needs distinct `bands`, got {list(self.bands)}")
-        if self.train.target in self._input_names():
-            raise ValueError(f"the target {self.train.target!r} is among the inputs")
+        names = self._input_names()
+        refuse_names(names, self.train.target)
+        for name in self.train.allow:
+            if name not in names:
+                raise ValueError(f"`allow`: no input {name!r}{did_you_mean(name, names)}")
         return self
 
     def _input_names(self) -> tuple[str, ...]:
@@ -176,6 +182,10 @@ class ModelStage(Trainable):
         """See `Trainable.model_facts`."""
         card = self.card()
         return {"name": card.name, "version": card.version, "digest": card.digest}
+
+    def training_notes(self) -> tuple[str, ...]:
+        """See `Trainable.training_notes`."""
+        return () if self.model is None else self.card().training.notes
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""
@@ -261,15 +271,17 @@ class ModelStage(Trainable):
         chosen = self._chosen(projected, table)
         target, good = self._targets(np.asarray(projected[self.train.target])[chosen])
         target, good = _scattered(target, chosen), _scattered(good, chosen)
-        part = split_of(table, projected, self._input_names(), self.train.seed)
-        known = good & np.isin(part, TRAINING_PARTS)
+        part, group = split_of(table, projected, self._input_names(), self.train.seed)
+        odd = contradictions(np.where(good, target, np.nan), group, self.agreement)
+        known = good & np.isin(part, TRAINING_PARTS) & ~odd.rows
         card = self._provisional(facts_of(projected), target[known & (part == "train")])
         tensors, flags = encode(projected, card)
         known &= (flags & Flag.NO_DATA) == 0
         facts = {
             **{name: table.meta.get(name, {}) for name in ("split", "source")},
             "where": table.meta.get("where", ""),
-            "unusable_target": int(np.count_nonzero(chosen & ~good)),
+            "counts": {"unusable_target": int(np.count_nonzero(chosen & ~good)), "contradictory": int(odd.rows.sum())},
+            "notes": odd.said(),
         }
         parts = {name: np.flatnonzero(known & (part == name)) for name in TRAINING_PARTS}
         train_and_save(self._learner(card), tensors, target, parts, Path(directory), facts, on_epoch)

@@ -60,6 +60,7 @@ class PhotoZ(ModelStage):
     name: ClassVar[str] = "photoz"
     task: ClassVar[str] = "photoz"
     target_kind: ClassVar[str] = "f8"
+    agreement: ClassVar[float] = 0.005
     train: PhotozRecipe | None = None
     pdf: bool = True
 
