@@ -81,7 +81,7 @@ def train(
     """
     table = concatenate([load(link, _columns(stage, split, link), final=True) for link in links])
     part = _assigned(stage, table, split, "split" if links[0].split else None)
-    table["split"] = part.part
+    table["split"], table["group"] = part.part, part.group
     table.meta.update(split=_said(split) or {}, where=links[0].source.where or "", source=_source(links))
     if part.fold is not None:
         stage = stage.settled(table)

@@ -299,8 +299,11 @@ class Run:
         self.reporter.say(f"train {self._name(i)}: {said}")
         if not fitted.counts.get("validate"):
             self.reporter.say("warning: no rows to validate on: nothing stops training early, the card has no scores")
-        facts = {"stage": self._name(i), "rows": fitted.counts, "folds": list(fitted.folds)}
-        self.record.setdefault("training", []).append(facts)
+        notes = fitted.stage.training_notes()
+        for note in notes:
+            self.reporter.say(f"warning: {self._name(i)}: {note}")
+        told = {"stage": self._name(i), "rows": fitted.counts, "folds": list(fitted.folds), "notes": list(notes)}
+        self.record.setdefault("training", []).append(told)
         return fitted
 
 

@@ -222,6 +222,10 @@ class Trainable(Stage):
         """Name, version and digest of the model in use, for provenance."""
         raise NotImplementedError
 
+    def training_notes(self) -> tuple[str, ...]:
+        """What the training of the model in use found suspicious."""
+        return ()
+
     def fit(self, dataset: Table, directory: str | Path, on_epoch: Callable[[str], None] | None = None) -> Self:
         """Fit on a table and return a **new** stage which uses the model saved in ``directory``."""
         raise NotImplementedError

@@ -1,6 +1,7 @@
 """Keras layers and losses of astrokeras; importing this package registers them for loading."""
 
 from .classes import ClassLoss, PriorCorrection, TemperatureScaling, VectorScaling
+from .domain import DomainScore, PriorShrinkage
 from .limits import LimitDepths, LimitSimulation
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
 from .photometry import AsinhMagnitudes, BandDropout, Colors, ErrorJitter, MaskedNormalization
@@ -12,6 +13,7 @@ __all__ = [
     "Colors",
     "Density",
     "DensityLoss",
+    "DomainScore",
     "ErrorJitter",
     "LimitDepths",
     "LimitSimulation",
@@ -19,6 +21,7 @@ __all__ = [
     "MaskedNormalization",
     "MixtureLogits",
     "PriorCorrection",
+    "PriorShrinkage",
     "SplineLogits",
     "Temperature",
     "TemperatureScaling",

@@ -112,8 +112,9 @@ def weight_shapes(found: dict[str, Any], where: str) -> list[tuple[int, ...]]:
         If a layer with weights does not state the shape it was built for, or states no integers.
     """
     name, config = found["class_name"], found["config"]
-    rule = _RULES.get(name)
-    if rule is None or found.get("module") != "keras.layers":
+    ours = _OURS.fullmatch(str(found.get("module")))
+    rule = _OUR_RULES.get(name) if ours else _RULES.get(name)
+    if rule is None or not (ours or found.get("module") == "keras.layers"):
         return []
     try:
         shape = found["build_config"]["input_shape"]
@@ -162,6 +163,11 @@ def _normalized(config: dict[str, Any], shape: list[int]) -> list[tuple[Any, ...
     return [weight] * (bool(config["center"]) + bool(config["scale"]))
 
 
+def _domain_score(config: dict[str, Any], shape: list[list[int]]) -> list[tuple[Any, ...]]:
+    references, features, bands = config["n_references"], shape[0][-1], shape[1][-1]
+    return [(references, features), (references, bands), (bands, features)]
+
+
 def _channels(config: dict[str, Any]) -> int:
     return 1 if config["data_format"] == "channels_first" else -1
 
@@ -175,6 +181,7 @@ _RULES = {
     "BatchNormalization": _normalized,
     "LayerNormalization": _normalized,
 }
+_OUR_RULES = {"DomainScore": _domain_score}
 
 
 def canonical(value: Any) -> Any:

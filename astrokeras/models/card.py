@@ -14,6 +14,13 @@ from .. import dates
 from ..errors import ModelError, did_you_mean
 from ..fields import FACTS, Band, Field, by_name, flux_field
 
+#: Output of a graph: distance to the training rows.
+DOMAIN_SCORE = Field(
+    name="domain_score",
+    description="Distance to the nearest training rows; above 1 (their own 99 % quantile) is out of the domain",
+    ucd="stat.value",
+)
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Version = Annotated[str, StringConstraints(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")]
 
@@ -105,6 +112,8 @@ class Training(Part):
         See `versions`.
     recipe : dict
         The ``train:`` block, plain JSON.
+    notes : tuple of str
+        What was suspicious about the training rows.
     """
 
     data: str = ""
@@ -117,6 +126,7 @@ class Training(Part):
     threads: int = 0
     versions: dict[str, str] = {}
     recipe: dict[str, JsonValue] = {}
+    notes: tuple[str, ...] = ()
 
 
 class Card(Part):
@@ -154,7 +164,8 @@ class Card(Part):
     class_sets : ClassSetRule, optional
         How ``class_set`` is made.
     domain : dict
-        Input column to the range that the training rows cover; outside it, ``Flag.OUT_OF_DOMAIN``.
+        Input column to the range that the training rows cover. Outside it, ``Flag.OUT_OF_DOMAIN``, unless the graph
+        has an output ``domain_score``, which says it better.
     training : Training
         Data, split, recipe, versions.
     metrics : tuple of Metric
@@ -207,6 +218,11 @@ class Card(Part):
         if self.task == "classify" and len(set(self.classes)) < 2:
             raise ValueError(f"a classify model needs two or more classes, got {list(self.classes)}")
         return self
+
+    @property
+    def scores_domain(self) -> bool:
+        """Whether the graph says itself how far an object lies from the training rows."""
+        return DOMAIN_SCORE.name in by_name(self.outputs)
 
     @property
     def extras(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from ..errors import ModelError, did_you_mean
 from ..fields import FLAGS, Field, by_name
 from ..flags import Flag
 from ..probabilities import conformal_sets, entropy
-from .card import Card, Grid
+from .card import DOMAIN_SCORE, Card, Grid
 
 Arrays = dict[str, np.ndarray]
 _Z = "src.redshift.phot"
@@ -39,6 +39,7 @@ def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Fie
         If the model gives no such column.
     """
     known = _class_fields(card) if card.task == "classify" else redshift_fields(card.grid)
+    known += (DOMAIN_SCORE,) if card.scores_domain else ()
     if columns is None:
         return known
     named = by_name(known)
@@ -91,7 +92,7 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
     ----------
     outputs : mapping of numpy.ndarray
         ``z_pdf`` ``(rows, grid)``, density at the nodes of ``card.grid``; or ``p_class`` ``(rows, classes)``,
-        probabilities in the order of ``card.classes``.
+        probabilities in the order of ``card.classes``; and ``domain_score`` ``(rows,)``.
     card : Card
         Of the model.
     columns : iterable of str, optional
@@ -104,13 +105,15 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
     """
     names = [f.name for f in output_fields(card, columns)]
     found = _class_columns(outputs, card) if card.task == "classify" else _redshift_columns(outputs, card, names)
+    if DOMAIN_SCORE.name in names:
+        found[DOMAIN_SCORE.name] = np.asarray(outputs[DOMAIN_SCORE.name], np.float32)
     return {name: found[name] for name in names}
 
 
 def _redshift_columns(outputs: Mapping[str, np.ndarray], card: Card, names: list[str]) -> Arrays:
     pdf = outputs["z_pdf"]
     found = {"z_pdf": pdf}
-    if names != ["z_pdf"]:
+    if set(names) - {"z_pdf", DOMAIN_SCORE.name}:
         summary = pdf_summary(pdf, card.grid.nodes())
         found |= {
             "z_phot": summary["median"],

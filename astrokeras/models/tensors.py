@@ -45,9 +45,9 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
         ``limited``, 1 where the band is an upper limit: there ``flux`` is 0, ``flux_err`` the depth, ``observed`` 0;
         with extra inputs ``extra`` ``(rows, extras)``.
     flags : numpy.ndarray
-        int32 ``(rows,)``: MISSING_BAND, UPPER_LIMIT, BAD_PHOTOMETRY, OUT_OF_DOMAIN, PHOTOMETRY_MISMATCH; and NO_DATA
-        where the card allows no result: too few bands detected, a band missing that may not miss, an extra input not
-        finite. The inputs of such a row are all 0.
+        int32 ``(rows,)``: MISSING_BAND, UPPER_LIMIT, BAD_PHOTOMETRY, PHOTOMETRY_MISMATCH; OUT_OF_DOMAIN where no score
+        of the graph will tell it; and NO_DATA where the card allows no result: too few bands detected, a band missing
+        that may not miss, an extra input not finite. The inputs of such a row are all 0.
 
     Raises
     ------
@@ -78,7 +78,8 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     flags[limited.any(axis=1)] |= Flag.UPPER_LIMIT
     flags[bad.any(axis=1)] |= Flag.BAD_PHOTOMETRY
     flags[~usable] |= Flag.NO_DATA
-    flags[_outside(card, arrays, observed)] |= Flag.OUT_OF_DOMAIN
+    if not card.scores_domain:
+        flags[_outside(card, arrays, observed)] |= Flag.OUT_OF_DOMAIN
     if mismatch:
         flags |= np.int32(Flag.PHOTOMETRY_MISMATCH)
     keep = observed & usable[:, None]

@@ -57,7 +57,7 @@ class Classify(ModelStage):
     ...     stage = Classify(bands=("g", "r", "i"), classes=("STAR", "GALAXY", "QSO"), train=recipe)
     ...     table = stage.fit(objects, f"{directory}/model")(objects)
     >>> table.colnames[-5:]
-    ['p_star', 'p_galaxy', 'p_qso', 'class_label', 'class_entropy']
+    ['p_galaxy', 'p_qso', 'class_label', 'class_entropy', 'domain_score']
     """
 
     name: ClassVar[str] = "classify"
@@ -124,7 +124,7 @@ class Classify(ModelStage):
         train = dict(zip(card.classes, card.class_fractions, strict=True))
         p, applied = self.prior.apply(columns["p_class"], train, chunk)
         flags[~applied] |= Flag.NO_PRIOR
-        return decode({"p_class": p}, card, self._columns())
+        return decode({**columns, "p_class": p}, card, self._columns())
 
     def _targets(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return class_numbers(column, self.classes, self.train.target)

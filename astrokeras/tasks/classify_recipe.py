@@ -45,12 +45,17 @@ class ClassifyRecipe(Recipe):
         ``temperature`` or ``vector``, fitted on the rows ``calibrate`` (Guo et al. 2017).
     class_sets : ClassSets, optional
         Write ``class_set``.
+    regions : int
+        Probabilities of objects out of the domain go back to the class ratio of the training rows, at a rate that is
+        found by leaving regions of the input space out of the training, one after the other: so many of them. 0 leaves
+        the probabilities as they are, and so do fewer than 200 training rows per region.
     """
 
     target: str = "class_true"
     imbalance: Literal["none", "weights", "focal", "resample"] = "none"
     calibration: Literal["temperature", "vector"] = "temperature"
     class_sets: ClassSets | None = None
+    regions: int = Parameter(default=6, ge=0, le=64)
 
 
 def class_numbers(column: np.ndarray, classes: tuple[str, ...], target: str) -> tuple[np.ndarray, np.ndarray]:

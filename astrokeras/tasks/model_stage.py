@@ -10,16 +10,17 @@ import numpy as np
 from pydantic import Field as Parameter
 from pydantic import StringConstraints, model_validator
 
-from ..errors import ModelError, TrainingError
+from ..errors import ModelError, TrainingError, did_you_mean
 from ..fields import FLAGS, Band, Field, flux_field
 from ..flags import Flag
 from ..models.bundle import inspected
-from ..models.card import Card
+from ..models.card import DOMAIN_SCORE, Card
 from ..models.card_file import read_card
 from ..models.columns import blank, decode, output_fields
 from ..models.library import find
 from ..models.tensors import encode, match
 from ..stage import Trainable
+from .guards import contradictions, refuse_names
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class ModelStage(Trainable):
     suffix: Suffix = ""
     override: tuple[Override, ...] = ()
     batch: int = Parameter(default=8192, ge=1, le=1_048_576)
+    #: Two labels of one object agree within this times 1 + z.
+    agreement: ClassVar[float] = 0.0
     #: Parameters that a model brings itself.
     of_training: ClassVar[tuple[str, ...]] = ("bands", "extra", "save")
 
@@ -93,8 +96,11 @@ class ModelStage(Trainable):
             return self
         if not self.bands or len(set(self.bands)) < len(self.bands):
             raise ValueError(f"training needs distinct `bands`, got {list(self.bands)}")
-        if self.train.target in self._input_names():
-            raise ValueError(f"the target {self.train.target!r} is among the inputs")
+        names = self._input_names()
+        refuse_names(names, self.train.target)
+        for name in self.train.allow:
+            if name not in names:
+                raise ValueError(f"`allow`: no input {name!r}{did_you_mean(name, names)}")
         return self
 
     def _input_names(self) -> tuple[str, ...]:
@@ -182,6 +188,10 @@ class ModelStage(Trainable):
         card = self.card()
         return {"name": card.name, "version": card.version, "digest": card.digest}
 
+    def training_notes(self) -> tuple[str, ...]:
+        """See `Trainable.training_notes`."""
+        return () if self.model is None else self.card().training.notes
+
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""
         if self.model is not None:
@@ -192,7 +202,7 @@ class ModelStage(Trainable):
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
         card = self._provisional((), None) if self.model is None else self.card()
-        named = output_fields(card, self._columns())
+        named = output_fields(card, self._wanted(card))
         return (*(f.model_copy(update={"name": self._named(f.name)}) for f in named), FLAGS)
 
     def _named(self, column: str) -> str:
@@ -218,10 +228,19 @@ class ModelStage(Trainable):
         tensors, flags = encode(chunk, card, self.override)
         columns = ready.run(tensors, lambda outputs: self._decoded(outputs, card))
         columns = blank(self._finished(columns, flags, card, chunk), flags)
+        if card.scores_domain:
+            flags[columns[DOMAIN_SCORE.name] > 1] |= Flag.OUT_OF_DOMAIN
         return {**{self._named(name): values for name, values in columns.items()}, FLAGS.name: flags}
 
     def _decoded(self, outputs: Columns, card: Card) -> Columns:
-        return decode(outputs, card, self._columns())
+        return decode(outputs, card, self._wanted(card))
+
+    def _wanted(self, card: Card) -> tuple[str, ...] | None:
+        """Columns asked for; the score that sets a flag is always among them."""
+        columns = self._columns()
+        if columns is None or DOMAIN_SCORE.name in columns or not card.scores_domain:
+            return columns
+        return (*columns, DOMAIN_SCORE.name)
 
     def training_fields(self) -> tuple[Field, ...]:
         """See `Trainable.training_fields`."""
@@ -268,15 +287,17 @@ class ModelStage(Trainable):
         chosen = self._chosen(projected, table)
         target, good = self._targets(np.asarray(projected[self.train.target])[chosen])
         target, good = _scattered(target, chosen), _scattered(good, chosen)
-        part = split_of(table, projected, self._input_names(), self.train.seed)
-        known = good & np.isin(part, TRAINING_PARTS)
+        part, group = split_of(table, projected, self._input_names(), self.train.seed)
+        odd = contradictions(np.where(good, target, np.nan), group, self.agreement)
+        known = good & np.isin(part, TRAINING_PARTS) & ~odd.rows
         card = self._provisional(facts_of(projected), target[known & (part == "train")])
         tensors, flags = encode(projected, card)
         known &= (flags & Flag.NO_DATA) == 0
         facts = {
             **{name: table.meta.get(name, {}) for name in ("split", "source")},
             "where": table.meta.get("where", ""),
-            "unusable_target": int(np.count_nonzero(chosen & ~good)),
+            "counts": {"unusable_target": int(np.count_nonzero(chosen & ~good)), "contradictory": int(odd.rows.sum())},
+            "notes": odd.said(),
         }
         parts = {name: np.flatnonzero(known & (part == name)) for name in TRAINING_PARTS}
         train_and_save(self._learner(card), tensors, target, parts, Path(directory), facts, on_epoch)

@@ -47,7 +47,7 @@ class PhotoZ(ModelStage):
     ...     photoz = PhotoZ(bands=("g", "r", "i"), train=recipe).fit(galaxies, f"{directory}/model")
     ...     table = photoz(galaxies)
     >>> table.colnames[-6:]
-    ['flags', 'z_phot', 'z_mode', 'z_lo', 'z_hi', 'z_pdf']
+    ['z_phot', 'z_mode', 'z_lo', 'z_hi', 'z_pdf', 'domain_score']
     >>> table["z_pdf"].shape
     (300, 32)
 
@@ -60,6 +60,7 @@ class PhotoZ(ModelStage):
     name: ClassVar[str] = "photoz"
     task: ClassVar[str] = "photoz"
     target_kind: ClassVar[str] = "f8"
+    agreement: ClassVar[float] = 0.005
     train: PhotozRecipe | None = None
     pdf: bool = True
 

@@ -35,6 +35,8 @@ class Recipe(BaseModel):
     ----------
     target : str
         Column with the truth.
+    allow : tuple of str
+        Inputs that may predict the target nearly alone, such as psf - model magnitudes; others are warned about.
     width, depth, members : int
         Units of a layer, residual layers, networks whose probabilities are averaged (Lakshminarayanan et al. 2017).
     activation, initializer : str
@@ -77,6 +79,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: str
+    allow: tuple[str, ...] = ()
     width: int = Parameter(default=192, ge=1, le=4096)
     depth: int = Parameter(default=3, ge=1, le=64)
     members: int = Parameter(default=4, ge=1, le=32)

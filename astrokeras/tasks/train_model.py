@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,16 +12,20 @@ import numpy as np
 
 from ..errors import TrainingError
 from ..fields import Field
-from ..models.card import Card, Training, versions
+from ..models.card import DOMAIN_SCORE, Card, Training, versions
 from ..models.tensors import domain
-from ..split import assign, row_keys
+from ..split import assign, groups, row_keys
 from .examples import Examples
+from .extrapolation import scored
+from .guards import absent_classes, check_inputs, inputs_of
 from .learner import Learner
 from .recipe import Recipe
 from .training import fit_members
 
 if TYPE_CHECKING:
     from astropy.table import QTable
+
+LOG = logging.getLogger("astrokeras")
 
 #: Parts of the split whose rows have a say in a model.
 TRAINING_PARTS = ("train", "validate", "calibrate")
@@ -37,15 +42,17 @@ def facts_of(projected: QTable) -> tuple[Field, ...]:
     return tuple(out)
 
 
-def split_of(table: QTable, projected: QTable, inputs: tuple[str, ...], seed: int) -> np.ndarray:
-    """Part of the split of every row; found here, by object, where the table does not say."""
-    if "split" in table.colnames:
-        return np.asarray(table["split"]).astype(str)
-    photometry = row_keys([np.asarray(projected[name]) for name in inputs])
-    keys = {"photometry": photometry}
+def split_of(table: QTable, projected: QTable, inputs: tuple[str, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Part of the split of every row, found here by object where the table does not say; and which object a row is."""
+    keys = {"photometry": row_keys([np.asarray(projected[name]) for name in inputs])}
     if "object_id" in table.colnames:
         keys = {"object_id": row_keys([np.asarray(table["object_id"])]), **keys}
-    return assign(keys, {"validate": 0.1, "calibrate": 0.1}, seed).part
+    if "group" in table.colnames:
+        keys["group"] = row_keys([np.asarray(table["group"])])
+    if "split" in table.colnames:
+        return np.asarray(table["split"]).astype(str), groups(keys.values())
+    found = assign(keys, {"validate": 0.1, "calibrate": 0.1}, seed)
+    return found.part, found.group
 
 
 def provisional_card(
@@ -62,7 +69,7 @@ def provisional_card(
         licence=recipe.licence,
         bands=bands,
         inputs=inputs,
-        outputs=outputs,
+        outputs=(*outputs, DOMAIN_SCORE),
         may_miss=bands,
         limits=recipe.limit_rate > 0,
         **facts,
@@ -99,7 +106,7 @@ def train_and_save(
     directory : Path
         Where the model goes.
     facts : mapping
-        For the card: ``split``, ``source``, ``where``, and ``unusable_target``, a number of rows.
+        For the card: ``split``, ``source``, ``where``, further ``counts`` of rows, and ``notes``.
     on_epoch : callable, optional
         Called with a short note after every epoch.
 
@@ -114,11 +121,15 @@ def train_and_save(
     everything = Examples(tensors, target)
     rows = {name: everything.take(part) for name, part in parts.items()}
     _check(learner, rows)
+    notes = [*facts["notes"], *_warnings(learner, everything, parts)]
+    for note in notes:
+        LOG.warning("%s", note)
     members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
     model, card = learner.finish(members, rows)
+    model = scored(learner, model, rows, on_epoch)
     done = card.model_copy(
         update={
-            "training": _training(learner.recipe, rows, facts),
+            "training": _training(learner.recipe, rows, {**facts, "notes": notes}),
             "metrics": learner.metrics(model, rows["validate"]),
             "domain": domain(rows["train"].tensors, card),
         }
@@ -138,13 +149,22 @@ def _check(learner: Learner, rows: Mapping[str, Examples]) -> None:
     learner.checked(rows)
 
 
+def _warnings(learner: Learner, everything: Examples, parts: Mapping[str, np.ndarray]) -> list[str]:
+    """What the user should know of the rows; raises TrainingError where an input holds the target."""
+    card, rows = learner.card, parts["train"]
+    columns = inputs_of(card, everything.tensors, rows)
+    notes = check_inputs(columns, everything.target[rows], learner.recipe.allow)
+    return [*notes, *(absent_classes(everything.target, parts, card.classes) if card.classes else ())]
+
+
 def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, Any]) -> Training:
     from ..models.predict import set_threads
 
     return Training(
         data=rows["train"].digest(),
         count=sum(map(len, rows.values())),
-        counts={name: len(part) for name, part in rows.items()} | {"unusable_target": facts["unusable_target"]},
+        counts={name: len(part) for name, part in rows.items()} | facts["counts"],
+        notes=tuple(facts["notes"]),
         source=facts["source"],
         split=facts["split"],
         where=facts["where"],

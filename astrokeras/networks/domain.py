@@ -1,0 +1,105 @@
+"""The domain of a model: a graph from photometry to the domain score, and the graph of a model with it."""
+
+import keras
+import numpy as np
+
+from ..layers import AsinhMagnitudes, Colors, DomainScore, MaskedNormalization, PriorShrinkage
+from .dense import INPUTS, photometry_inputs
+
+#: Distances are told apart up to this many scales, farther than a network needs its features.
+LIMIT = 20.0
+
+
+def domain_network(train, calibrate, n_references=1024, seed=0):
+    """Graph from photometry to the domain score, all of its weights taken from the given rows.
+
+    The features are those of `photometry_encoder`: asinh magnitudes, colors of neighbouring bands, logarithms of the
+    magnitude errors, and the extra inputs, each in units of its own scatter; indicators of missing bands are left out,
+    because what is missing is no distance.
+
+    Parameters
+    ----------
+    train, calibrate : mapping of array-like
+        ``flux``, ``flux_err``, ``observed`` ``(rows, n_bands)`` and possibly ``extra`` ``(rows, n_extra)``: training
+        rows, and rows set aside (may be none).
+    n_references, seed : int
+        See `DomainScore`.
+
+    Returns
+    -------
+    keras.Model
+        From the inputs of `photometry_inputs` to ``(batch,)``.
+
+    Raises
+    ------
+    ValueError
+        When there is no training row, or a band has no positive error in any of them.
+    """
+    names = (*INPUTS, *(("extra",) if "extra" in train else ()))
+    rows = {name: np.asarray(train[name], dtype="float32") for name in names}
+    n_bands, n_extra = rows["flux"].shape[1], rows["extra"].shape[1] if "extra" in rows else 0
+    inputs = photometry_inputs(n_bands, n_extra)
+    asinh = AsinhMagnitudes(name="asinh_magnitudes")
+    asinh.adapt(rows["flux_err"], rows["observed"])
+    values, mask = _values(asinh, rows)
+    normalised = MaskedNormalization(LIMIT, name="features")
+    normalised.adapt(values, mask)
+    features = keras.Model(inputs, normalised(_values(asinh, inputs)), name="domain_features")
+    score = DomainScore(n_references, name="score")
+    needs = np.concatenate([np.eye(n_bands), _pairs(n_bands), np.eye(n_bands), np.zeros((n_bands, n_extra))], axis=1)
+    held = {name: np.asarray(calibrate[name], dtype="float32") for name in names}
+    pairs = [(batched(features, given), given["observed"]) for given in (rows, held)]
+    score.adapt(*pairs, needs, np.ones(needs.shape[1]), seed)
+    return keras.Model(inputs, score([features.output, inputs["observed"]]), name="domain")
+
+
+def _values(asinh, given):
+    """Features before they are normalised, and which of them are known."""
+    observed = given["observed"]
+    magnitudes, log_errors = asinh([given[name] for name in INPUTS])
+    colors, both = Colors()([magnitudes, observed])
+    values, mask = [magnitudes, colors, log_errors], [observed, both, observed]
+    if "extra" in given:
+        values, mask = [*values, given["extra"]], [*mask, keras.ops.ones_like(given["extra"])]
+    return [keras.layers.Concatenate()(values), keras.layers.Concatenate()(mask)]
+
+
+def _pairs(n_bands):
+    """Which bands each color of neighbours needs, ``(n_bands, n_bands - 1)``."""
+    return np.eye(n_bands)[:, :-1] + np.eye(n_bands)[:, 1:]
+
+
+def batched(model, tensors, batch=8192):
+    """Output of a graph for all rows."""
+    n = len(tensors["observed"])
+    parts = [model({k: v[i : i + batch] for k, v in tensors.items()}, training=False) for i in range(0, n, batch)]
+    return (
+        np.concatenate([keras.ops.convert_to_numpy(p) for p in parts])
+        if parts
+        else np.zeros((0, *model.output.shape[1:]))
+    )
+
+
+def with_domain(model, domain):
+    """A model that gives its domain score beside its other outputs; class probabilities pass a `PriorShrinkage`.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From the inputs of `photometry_inputs`, and further ones, to a mapping; a probability of classes is called
+        ``p_class``.
+    domain : keras.Model
+        From `domain_network`.
+
+    Returns
+    -------
+    keras.Model
+        With the further output ``domain_score``, ``(batch,)``; what shrinks the probabilities is its layer
+        ``shrinkage``, which changes nothing before it is set.
+    """
+    inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in model.input.items()}
+    outputs = dict(model(inputs))
+    score = domain({name: inputs[name] for name in domain.input})
+    if "p_class" in outputs:
+        outputs["p_class"] = PriorShrinkage(name="shrinkage")([outputs["p_class"], score])
+    return keras.Model(inputs, {**outputs, "domain_score": score}, name=f"{model.name}_with_domain")

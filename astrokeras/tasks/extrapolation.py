@@ -1,0 +1,140 @@
+"""The domain of a model, and how far a classifier may be trusted outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .examples import Examples
+from .learner import Learner, outputs
+from .training import fit_members
+
+if TYPE_CHECKING:
+    import keras
+
+#: Rows without which a region says nothing.
+FEWEST = 200
+#: Rows that the networks of `extrapolation` see at most: what they find is one number.
+ROWS = 6000
+
+
+def scored(
+    learner: Learner,
+    model: keras.Model,
+    rows: Mapping[str, Examples],
+    on_epoch: Callable[[str], None] | None = None,
+) -> keras.Model:
+    """Give a finished model its domain score, and a classifier what follows from it.
+
+    Parameters
+    ----------
+    learner : Learner
+        Of the task; where its recipe asks for ``regions``, probabilities are shrunk to the class fractions out of the
+        domain, see `astrokeras.layers.PriorShrinkage`, at the rate that `extrapolation` finds.
+    model : keras.Model
+        From `Learner.finish`.
+    rows : mapping of Examples
+        Parts of the split.
+    on_epoch : callable, optional
+        Called with a short note after every epoch.
+
+    Returns
+    -------
+    keras.Model
+        With the output ``domain_score``.
+    """
+    from ..layers.domain import fit_shrinkage
+    from ..networks.domain import domain_network, with_domain
+
+    train = rows["train"]
+    domain = domain_network(train.tensors, rows["calibrate"].tensors, seed=learner.recipe.seed)
+    model = with_domain(model, domain)
+    regions = getattr(learner.recipe, "regions", 0)
+    if "p_class" in model.output and 1 < regions <= len(train) // FEWEST:
+        rate = fit_shrinkage(*extrapolation(learner, train, domain, regions, on_epoch))
+        model.get_layer("shrinkage").set(rate, _fractions(train, model.output["p_class"].shape[1]))
+    return model
+
+
+def extrapolation(
+    learner: Learner,
+    train: Examples,
+    domain: keras.Model,
+    regions: int,
+    on_epoch: Callable[[str], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What happens out of the domain, rehearsed on training rows alone.
+
+    The training rows are cut into regions of the input space (k-means of the features of the domain score). For each
+    region one network is trained on all others and applied to it: cross-validation by leaving out clusters (Meredig
+    et al. 2018, Mol. Syst. Des. Eng. 3, 819; blocks in Roberts et al. 2017, Ecography 40, 913).
+
+    Parameters
+    ----------
+    learner : Learner
+        Of a classification.
+    train : Examples
+        Training rows.
+    domain : keras.Model
+        Graph of the domain score of all training rows, for its features.
+    regions : int
+        Number of regions, at least 2.
+    on_epoch : callable, optional
+        Called with a short note after every epoch.
+
+    Returns
+    -------
+    probabilities, score, label, prior : numpy.ndarray
+        As `astrokeras.layers.domain.fit_shrinkage` takes them; rows of all regions.
+    """
+    import keras
+
+    from ..networks.domain import batched
+
+    rng = np.random.default_rng(learner.recipe.seed)
+    classes = int(train.target.max()) + 1
+    part = train.take(rng.permutation(len(train))[:ROWS])
+    features = keras.Model(domain.input, domain.get_layer("features").output)
+    region = _regions(batched(features, part.tensors), regions, learner.recipe.seed)
+    recipe = learner.recipe.model_copy(update={"members": 1, "epochs": -(-learner.recipe.epochs // 2)})
+    rehearsing = replace(learner, recipe=recipe)
+    found = []
+    for k in range(regions):
+        inside, outside = (part.take(np.flatnonzero(which)) for which in (region != k, region == k))
+        # A class that lives in one region only cannot be learnt without it.
+        if np.bincount(inside.target.astype(int), minlength=classes).min() >= FEWEST // 20:
+            found.append(_rehearse(rehearsing, inside, outside, on_epoch))
+    empty = np.zeros((0, classes)), np.zeros(0), np.zeros(0, int), np.zeros((0, classes))
+    return tuple(np.concatenate(arrays) for arrays in zip(empty, *found, strict=True))
+
+
+def _regions(features: np.ndarray, regions: int, seed: int) -> np.ndarray:
+    from sklearn.cluster import KMeans
+
+    return KMeans(regions, n_init=3, random_state=seed).fit_predict(features)
+
+
+def _rehearse(
+    learner: Learner, inside: Examples, outside: Examples, on_epoch: Callable[[str], None] | None
+) -> tuple[np.ndarray, ...]:
+    """Train without a region, and meet it."""
+    from ..networks.domain import batched, domain_network
+
+    # Rows are in random order; a seventh ends the training, calibrates, and sets the unit of the score.
+    held = len(inside) // 7
+    aside, train = inside.take(np.arange(held)), inside.take(np.arange(held, len(inside)))
+    members, _ = fit_members(learner, train, aside, on_epoch)
+    model, _ = learner.finish(members, {"train": train, "validate": aside, "calibrate": aside})
+    score = batched(domain_network(train.tensors, aside.tensors, seed=learner.recipe.seed), outside.tensors)
+    p = outputs(model, outside, "p_class")
+    label = outside.target.astype(int)
+    return p, score, label, np.tile(_fractions(train, p.shape[1]), (len(label), 1))
+
+
+def _fractions(examples: Examples, classes: int) -> np.ndarray:
+    """Share of each class; those with more weight count more."""
+    counts: Any = np.bincount(examples.target.astype(int), weights=examples.weight, minlength=classes)
+    return counts / counts.sum()
