@@ -21,8 +21,8 @@ from .provenance import identity
 from .spec import Split
 from .split import Split as Assigned
 from .split import assign, divide, row_keys
-from .stage import Trainable
 from .store import Store, beside, digest, made_once, receipt, sweep
+from .trainable import Trainable
 from .walk import needed
 
 

@@ -9,8 +9,9 @@ from .errors import AstrokerasError, Problem, SpecError, did_you_mean
 from .expression import Expression
 from .fields import Field, by_name
 from .spec import Bound, Pipeline, field_names
-from .stage import Output, Partition, Trainable
+from .stage import Output, Partition
 from .targets import check_targets
+from .trainable import Trainable
 from .walk import check_pipeline, needed
 
 MAX_ROWS = 262_144

@@ -6,10 +6,14 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import dates
-from .stage import Configured, Output, Source, Trainable
+from .stage import Configured, Output, Source
+from .trainable import Trainable
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 PACKAGES = ("astrokeras", "keras", "tensorflow", "jax", "torch", "numpy", "astropy", "pandas", "pyarrow", "scipy")
 
@@ -117,3 +121,20 @@ def _unplaced(value: Any) -> Any:
 def machine() -> dict[str, Any]:
     """The machine, for the record of a run (never for products)."""
     return {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()}
+
+
+def opened_record(plan: Plan, stamp: str, files: Callable[[str], str]) -> dict[str, Any]:
+    """Record of a run that begins: what it is, and what is left to say."""
+    return {
+        "pipeline": plan.pipeline.name,
+        "pipeline_digest": plan.pipeline.digest,
+        "started": stamp,
+        "versions": versions(),
+        "machine": machine(),
+        "stages": [identity(s, files) | {"parameters": parameters(s)} for s in plan.bounds[0].stages],
+        "segments": [],
+        "products": [],
+        "failures": [],
+        "seconds": 0.0,
+        "error": "killed, or still running",
+    }

@@ -18,7 +18,7 @@ from .links import Link
 from .outputs import Delivery, deliver
 from .plan import Plan, Segment
 from .progress import LOG, Reporter, logging_to
-from .provenance import identity, machine, parameters, source_identity, versions
+from .provenance import opened_record, source_identity
 from .stage import Stage
 from .store import Store, digest, receipt, write_json
 from .tallies import gathered
@@ -81,19 +81,7 @@ class Run:
         self.store.prepare()
         self.failures += self.plan.failed.values()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.record = {
-            "pipeline": self.plan.pipeline.name,
-            "pipeline_digest": self.plan.pipeline.digest,
-            "started": stamp,
-            "versions": versions(),
-            "machine": machine(),
-            "stages": [identity(s, self.files) | {"parameters": parameters(s)} for s in self.plan.bounds[0].stages],
-            "segments": [],
-            "products": [],
-            "failures": [],
-            "seconds": 0.0,
-            "error": "killed, or still running",
-        }
+        self.record = opened_record(self.plan, stamp, self.files)
         # What is there when this process gets no further chance to write.
         write_json(self.store.run(stamp), self.record)
         clock = time.perf_counter()
@@ -302,13 +290,6 @@ class Run:
         notes = fitted.stage.training_notes()
         for note in notes:
             self.reporter.say(f"warning: {self._name(i)}: {note}")
-        told = {"stage": self._name(i), "rows": fitted.counts, "folds": list(fitted.folds), "notes": list(notes)}
-        self.record.setdefault("training", []).append(told)
+        told = {"rows": fitted.counts, "folds": list(fitted.folds), "notes": list(notes)}
+        self.record.setdefault("training", []).append({"stage": self._name(i), **told})
         return fitted
-
-
-def source_identity(source: Source, files: FileDigests) -> dict[str, Any]:
-    """What of a source decides its rows; the files themselves count by content, partition by partition."""
-    facts = identity(source, files)
-    facts["parameters"] = {k: v for k, v in facts["parameters"].items() if k not in source.places}
-    return facts

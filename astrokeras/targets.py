@@ -8,7 +8,8 @@ from pathlib import Path
 
 from .errors import SpecError
 from .spec import Bound, Pipeline
-from .stage import Partition, Trainable
+from .stage import Partition
+from .trainable import Trainable
 
 #: What makes a directory a model, which a new one may replace.
 CARD = "card.json"

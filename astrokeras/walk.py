@@ -6,7 +6,8 @@ from .errors import AstrokerasError, ChunkError, ExpressionError, Problem, SpecE
 from .expression import Expression
 from .fields import FLAGS, FOLD, OBJECT_ID, Field, by_name
 from .spec import Bound, Pipeline
-from .stage import Output, Stage, Trainable
+from .stage import Output, Stage
+from .trainable import Trainable
 
 FIELD = Field(
     name="field", kind="str", description="Field of the survey, as named in the pipeline", ucd="meta.id;obs.field"

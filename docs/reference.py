@@ -11,8 +11,9 @@ from pydantic_core import PydanticUndefined
 from astrokeras import registry
 from astrokeras.flags import DESCRIPTIONS, Flag
 from astrokeras.spec import Fields, PartitionSize, Site, Split
-from astrokeras.stage import Configured, Output, Source, Stage, Trainable
+from astrokeras.stage import Configured, Output, Source, Stage
 from astrokeras.surveys import SurveyMap
+from astrokeras.trainable import Trainable
 
 INTRODUCTIONS = {
     "sources": """\

@@ -21,7 +21,8 @@ from astrokeras.fields import FLAGS, Field
 from astrokeras.models.card_file import read_card
 from astrokeras.spec import Split
 from astrokeras.split import assign, divide, row_keys
-from astrokeras.stage import Stage, Trainable
+from astrokeras.stage import Stage
+from astrokeras.trainable import Trainable
 
 
 class Memory(Trainable):

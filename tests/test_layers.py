@@ -29,7 +29,7 @@ LAYERS = (
     },
     {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split", "identifiers"},
     {"chunk", "surveys"},
-    {"stage", "store", "models"},
+    {"stage", "trainable", "store", "models"},
     {"targets", "walk", "plan", "ingest", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
     {"runner", "barrier", "chains", "outputs"},

@@ -79,7 +79,7 @@ class Classify(ModelStage):
             raise ValueError(f"`classes` need distinct names of letters and digits, got {list(self.classes)}")
         return self
 
-    def _provisional(self, fields: tuple[Field, ...], target: np.ndarray | None) -> Card:
+    def provisional(self, fields: tuple[Field, ...], target: np.ndarray | None) -> Card:
         # Before there are data, an extra input is known by its name alone.
         known = fields or tuple(Field(name=name) for name in self.extra)
         inputs = photometry_inputs(self.bands, known, self.extra)
@@ -89,7 +89,7 @@ class Classify(ModelStage):
     def _columns(self) -> tuple[str, ...] | None:
         if self.prior is None:
             return None
-        card = self._provisional((), None) if self.model is None else self.card()
+        card = self.provisional((), None) if self.model is None else self.card()
         return tuple(f.name for f in output_fields(card) if f.name != "class_set")
 
     def accepts(self, available: tuple[Field, ...]) -> tuple[str, ...]:
@@ -126,8 +126,8 @@ class Classify(ModelStage):
         flags[~applied] |= Flag.NO_PRIOR
         return decode({**columns, "p_class": p}, card, self._columns())
 
-    def _targets(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def targets(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return class_numbers(column, self.classes, self.train.target)
 
-    def _learner(self, card: Card) -> ClassLearner:
+    def learner(self, card: Card) -> ClassLearner:
         return ClassLearner(self.train, card)

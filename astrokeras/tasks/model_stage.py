@@ -19,8 +19,8 @@ from ..models.card_file import read_card
 from ..models.columns import blank, decode, output_fields
 from ..models.library import find
 from ..models.tensors import encode, match
-from ..stage import Trainable
-from .guards import contradictions, refuse_names
+from ..trainable import Trainable
+from .guards import refuse_names
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -96,29 +96,29 @@ class ModelStage(Trainable):
             return self
         if not self.bands or len(set(self.bands)) < len(self.bands):
             raise ValueError(f"training needs distinct `bands`, got {list(self.bands)}")
-        names = self._input_names()
+        names = self.input_names()
         refuse_names(names, self.train.target)
         for name in self.train.allow:
             if name not in names:
                 raise ValueError(f"`allow`: no input {name!r}{did_you_mean(name, names)}")
         return self
 
-    def _input_names(self) -> tuple[str, ...]:
+    def input_names(self) -> tuple[str, ...]:
         return (*(f"{p}_{b}" for b in self.bands for p in ("flux", "flux_err")), *self.extra)
 
     def _columns(self) -> tuple[str, ...] | None:
         """Names of the columns asked for, without suffix; None for all that the model gives."""
         return None
 
-    def _provisional(self, fields: tuple[Field, ...], target: np.ndarray | None) -> Card:
+    def provisional(self, fields: tuple[Field, ...], target: np.ndarray | None) -> Card:
         """Card before training; ``target`` of the training rows, or None when no data are there yet."""
         raise NotImplementedError
 
-    def _targets(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def targets(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers to learn from the column of the target, and which rows have one."""
         raise NotImplementedError
 
-    def _learner(self, card: Card) -> Learner:
+    def learner(self, card: Card) -> Learner:
         """Make what trains the network."""
         raise NotImplementedError
 
@@ -201,7 +201,7 @@ class ModelStage(Trainable):
 
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
-        card = self._provisional((), None) if self.model is None else self.card()
+        card = self.provisional((), None) if self.model is None else self.card()
         named = output_fields(card, self._wanted(card))
         return (*(f.model_copy(update={"name": self._named(f.name)}) for f in named), FLAGS)
 
@@ -248,14 +248,9 @@ class ModelStage(Trainable):
 
     def settled(self, dataset: Table) -> Self:
         """See `Trainable.settled`; needs a column ``split``."""
-        from .. import chunk as border
-        from .train_model import TRAINING_PARTS
+        from .fitting import targets_of
 
-        table = border.canonical(dataset)
-        projected = border.project(table, self.training_fields(), self.name)
-        used = self._chosen(projected, table) & np.isin(table["split"], TRAINING_PARTS)
-        target, good = self._targets(np.asarray(projected[self.train.target])[used])
-        return self.model_copy(update={"train": self._settled(target[good])})
+        return self.model_copy(update={"train": self._settled(targets_of(self, dataset))})
 
     def fit(self, dataset: Table, directory: str | Path, on_epoch: Callable[[str], None] | None = None) -> Self:
         """Train on a table and return a new stage with the model, saved in ``directory``.
@@ -275,37 +270,7 @@ class ModelStage(Trainable):
         TrainingError
             If the rows cannot give a model.
         """
-        from .. import chunk as border
-        from ..models import backend
-        from ..models.predict import set_threads
-        from .train_model import TRAINING_PARTS, facts_of, split_of, train_and_save
+        from .fitting import fit
 
-        set_threads(self.train.threads)
-        backend.start()
-        table = border.canonical(dataset)
-        projected = border.project(table, self.training_fields(), self.name)
-        chosen = self._chosen(projected, table)
-        target, good = self._targets(np.asarray(projected[self.train.target])[chosen])
-        target, good = _scattered(target, chosen), _scattered(good, chosen)
-        part, group = split_of(table, projected, self._input_names(), self.train.seed)
-        odd = contradictions(np.where(good, target, np.nan), group, self.agreement)
-        known = good & np.isin(part, TRAINING_PARTS) & ~odd.rows
-        card = self._provisional(facts_of(projected), target[known & (part == "train")])
-        tensors, flags = encode(projected, card)
-        known &= (flags & Flag.NO_DATA) == 0
-        facts = {
-            **{name: table.meta.get(name, {}) for name in ("split", "source")},
-            "where": table.meta.get("where", ""),
-            "counts": {"unusable_target": int(np.count_nonzero(chosen & ~good)), "contradictory": int(odd.rows.sum())},
-            "notes": odd.said(),
-        }
-        parts = {name: np.flatnonzero(known & (part == name)) for name in TRAINING_PARTS}
-        train_and_save(self._learner(card), tensors, target, parts, Path(directory), facts, on_epoch)
+        fit(self, dataset, Path(directory), on_epoch)
         return self.with_model(directory)
-
-
-def _scattered(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Values of the chosen rows among all rows, the others 0 or False."""
-    out = np.zeros(len(chosen), values.dtype)
-    out[chosen] = values
-    return out

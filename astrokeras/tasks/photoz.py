@@ -67,7 +67,7 @@ class PhotoZ(ModelStage):
     def _columns(self) -> tuple[str, ...]:
         return COLUMNS if self.pdf else COLUMNS[:-1]
 
-    def _provisional(self, fields: tuple[Field, ...], target: np.ndarray | None) -> Card:
+    def provisional(self, fields: tuple[Field, ...], target: np.ndarray | None) -> Card:
         # Before there are data, an extra input is known by its name alone.
         known = fields or tuple(Field(name=name) for name in self.extra)
         inputs = photometry_inputs(self.bands, known, self.extra)
@@ -76,11 +76,11 @@ class PhotoZ(ModelStage):
         pdf = Field(name="z_pdf", shape=(grid.n,), meta={"z_min": grid.z_min, "z_max": grid.z_max})
         return provisional_card(self.task, self.save, self.train, inputs, (pdf,), grid=grid)
 
-    def _targets(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def targets(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         target = column.astype(float)
         return target, usable_targets(target, self.train)
 
-    def _learner(self, card: Card) -> PhotozLearner:
+    def learner(self, card: Card) -> PhotozLearner:
         return PhotozLearner(self.train, card)
 
     def _settled(self, target: np.ndarray) -> PhotozRecipe:
