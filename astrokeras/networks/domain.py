@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from ..layers import AsinhMagnitudes, Colors, DomainScore, MaskedNormalization, PriorShrinkage
-from .dense import INPUTS, photometry_inputs
+from .encoder import INPUTS, photometry_inputs
 
 #: Distances are told apart up to this many scales, farther than a network needs its features.
 LIMIT = 20.0
