@@ -19,6 +19,7 @@ class Flag(IntFlag):
     AMBIGUOUS_MATCH = 256
     UPPER_LIMIT = 512
     NO_PRIOR = 1024
+    MISSING_INPUT = 2048
 
 
 DESCRIPTIONS: dict[Flag, str] = {
@@ -32,6 +33,7 @@ DESCRIPTIONS: dict[Flag, str] = {
     Flag.OUT_OF_DOMAIN: "outside the domain in which the model was trained",
     Flag.AMBIGUOUS_MATCH: "several objects of a matched catalog lie within the radius; the nearest was taken",
     Flag.UPPER_LIMIT: "at least one band is an upper limit: observed, but not detected",
+    Flag.MISSING_INPUT: "a further input of the model, such as a size, is missing; it is masked",
     Flag.NO_PRIOR: "no magnitude or position for the prior of the field; probabilities refer to the training set",
 }
 

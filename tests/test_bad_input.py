@@ -298,8 +298,8 @@ IN_THE_FILES = {
     "a band that the file lacks": (
         {"c.fits": catalog(bands="g")},
         {},
-        "c.fits, HDU 1: no column 'flux_r'",
-        "if the file has no r band, say bands: [g]",
+        "c.fits, HDU 1: no column 'flux_err_r'",
+        "nor 'flux_r'; if the file has no r band, say bands: [g]",
     ),
     "a column that the file lacks": (
         {"c.fits": catalog()},
@@ -539,7 +539,8 @@ def test_infinite_fluxes_and_impossible_errors_are_flagged(here, small_model):
     assert main(["run", "p.yaml", "--quiet"]) == 0
     made = parse_single_table("out.vot").to_table()
     flags = np.asarray(made["flags"])
-    bad, nothing = Flag.BAD_PHOTOMETRY | Flag.MISSING_BAND, Flag.NO_DATA | Flag.MISSING_BAND
+    # A flux that is missing beside an error is an upper limit; an object of limits only has no result.
+    bad, nothing = Flag.BAD_PHOTOMETRY | Flag.MISSING_BAND, Flag.NO_DATA | Flag.UPPER_LIMIT
     assert list(flags & ~(Flag.OUT_OF_DOMAIN | Flag.BAD_POSITION)) == [bad, bad, bad, bad, nothing, 0]
     assert list(np.isfinite(np.ma.filled(made["z_phot"], np.nan))) == [True, True, True, True, False, True]
 

@@ -49,6 +49,8 @@ class BandDropout(keras.layers.Layer):
         Probability to hide one band, from 0 up to but not including 1.
     seed : int, optional
         Seed of the layer's own random numbers.
+    keep_one : bool
+        Whether a row that would lose all keeps them.
 
     Raises
     ------
@@ -62,8 +64,9 @@ class BandDropout(keras.layers.Layer):
     row keeps is then a detected one.
     """
 
-    def __init__(self, rate=0.05, seed=None, **kwargs):
+    def __init__(self, rate=0.05, seed=None, keep_one=True, **kwargs):
         super().__init__(**kwargs)
+        self.keep_one = keep_one
         if not 0 <= rate < 1:
             raise ValueError(f"BandDropout: rate must be at least 0 and below 1, got {rate!r}")
         self.rate = rate
@@ -78,7 +81,7 @@ class BandDropout(keras.layers.Layer):
         observed = masks[0] if several else masks
         draws = keras.random.uniform(ops.shape(observed), seed=self.seed_generator)
         keep = ops.cast(draws >= self.rate, observed.dtype)
-        some = ops.max(observed * keep, axis=-1, keepdims=True) > 0
+        some = ops.max(observed * keep, axis=-1, keepdims=True) > (0 if self.keep_one else -1)
         hidden = [ops.where(some, mask * keep, mask) for mask in (masks if several else [masks])]
         return hidden if several else hidden[0]
 
@@ -88,7 +91,7 @@ class BandDropout(keras.layers.Layer):
 
     def get_config(self):
         """Configuration for saving."""
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed, "keep_one": self.keep_one}
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

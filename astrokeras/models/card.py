@@ -151,6 +151,8 @@ class Card(Part):
         Outputs of the graph.
     may_miss : tuple of str
         Bands that an object, or a whole catalog, may lack.
+    extras_may_miss : bool
+        Whether the same holds for the further inputs.
     min_bands : int
         An object with fewer detected bands gets no result, and ``Flag.NO_DATA``.
     limits : bool
@@ -185,6 +187,7 @@ class Card(Part):
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
     may_miss: tuple[Band, ...] = ()
+    extras_may_miss: bool = False
     min_bands: int = 1
     limits: bool = False
     grid: Grid | None = None
@@ -235,11 +238,13 @@ class Card(Part):
         """Names of the graph's inputs and the width of each."""
         names = ("flux", "flux_err", "observed", *(("limited",) if self.limits else ()))
         widths = dict.fromkeys(names, len(self.bands))
-        return widths | ({"extra": len(self.extras)} if self.extras else {})
+        further = ("extra", "extra_observed") if self.extras_may_miss else ("extra",)
+        return widths | (dict.fromkeys(further, len(self.extras)) if self.extras else {})
 
     def source_inputs(self) -> tuple[Field, ...]:
         """Fields for `Stage.reads`: bands that may be missing are optional; the facts are left to `tensors.match`."""
         loose = {f"{kind}_{band}" for kind in ("flux", "flux_err") for band in self.may_miss}
+        loose |= set(self.extras) if self.extras_may_miss else set()
         bare = dict.fromkeys(FACTS)
         return tuple(f.model_copy(update={**bare, "optional": f.name in loose}) for f in self.inputs)
 

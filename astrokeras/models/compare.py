@@ -37,6 +37,7 @@ def match(card: Card, fields: Iterable[Field], override: Iterable[str] = ()) -> 
     known = by_name(fields)
     lacking = lacking_bands(card, known)
     notes = [f"band {band!r} is not in the data and is masked" for band in lacking]
+    notes += [f"input {name!r} is not in the data and is masked" for name in card.extras if name not in known]
     present = [band for band in card.bands if band not in lacking]
     notes += differences(card, {band: known[f"flux_{band}"].facts for band in present}, override)
     stated = by_name(card.inputs)
@@ -51,7 +52,7 @@ def lacking_bands(card: Card, known: Iterable[str]) -> list[str]:
     """Bands of the model that the data lack, all of which the card allows to be missing."""
     known = set(known)
     extras = [name for name in card.extras if name not in known]
-    if extras:
+    if extras and not card.extras_may_miss:
         raise ModelError(
             f"model {card.name} needs {_names(extras)}, which the data do not have{did_you_mean(extras[0], known)}"
         )

@@ -43,11 +43,11 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     tensors : dict of numpy.ndarray
         float32 ``flux`` and ``flux_err`` (nJy) and ``observed`` (1 or 0), each ``(rows, bands)``; with ``card.limits``
         ``limited``, 1 where the band is an upper limit: there ``flux`` is 0, ``flux_err`` the depth, ``observed`` 0;
-        with extra inputs ``extra`` ``(rows, extras)``.
+        with extra inputs ``extra`` ``(rows, extras)`` and, if they may be missing, ``extra_observed``.
     flags : numpy.ndarray
-        int32 ``(rows,)``: MISSING_BAND, UPPER_LIMIT, BAD_PHOTOMETRY, PHOTOMETRY_MISMATCH; OUT_OF_DOMAIN where no score
-        of the graph will tell it; and NO_DATA where the card allows no result: too few bands detected, a band missing
-        that may not miss, an extra input not finite. The inputs of such a row are all 0.
+        int32 ``(rows,)``: MISSING_BAND, MISSING_INPUT, UPPER_LIMIT, BAD_PHOTOMETRY, PHOTOMETRY_MISMATCH; OUT_OF_DOMAIN
+        where no score of the graph will tell it; and NO_DATA where the card allows no result: too few bands detected, a
+        band or an extra input missing that may not miss. The inputs of such a row are all 0.
 
     Raises
     ------
@@ -62,6 +62,7 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     absent = {f"{kind}_{band}" for kind in ("flux", "flux_err") for band in lacking}
     facts = {band: facts_of(chunk[f"flux_{band}"]) for band in card.bands if band not in lacking}
     mismatch = bool(differences(card, facts, override))
+    absent |= {name for name in card.extras if name not in chunk.colnames}
     arrays = {f.name: _column(chunk, f, f.name in absent) for f in card.inputs}
     raw, error = (np.stack([arrays[f"{kind}_{b}"] for b in card.bands], axis=1) for kind in ("flux", "flux_err"))
     measurable = np.isfinite(error) & (error > 0)
@@ -69,13 +70,16 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     observed = np.isfinite(raw) & ~bad
     limited = np.isnan(raw) & measurable & card.limits
     extra = np.stack([arrays[n] for n in card.extras], axis=1) if card.extras else np.zeros((len(raw), 0), np.float32)
+    known = np.isfinite(extra)
     fixed = np.array([band not in card.may_miss for band in card.bands])
     present = observed | limited
-    usable = (observed.sum(axis=1) >= card.min_bands) & present[:, fixed].all(axis=1) & np.isfinite(extra).all(axis=1)
+    usable = (observed.sum(axis=1) >= card.min_bands) & present[:, fixed].all(axis=1)
+    usable &= card.extras_may_miss | known.all(axis=1)
 
     flags = np.zeros(len(raw), np.int32)
     flags[~present.all(axis=1)] |= Flag.MISSING_BAND
     flags[limited.any(axis=1)] |= Flag.UPPER_LIMIT
+    flags[~known.all(axis=1)] |= Flag.MISSING_INPUT
     flags[bad.any(axis=1)] |= Flag.BAD_PHOTOMETRY
     flags[~usable] |= Flag.NO_DATA
     if not card.scores_domain:
@@ -91,7 +95,9 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     if card.limits:
         tensors["limited"] = (limited & usable[:, None]).astype(np.float32)
     if card.extras:
-        tensors["extra"] = np.where(usable[:, None], extra, 0)
+        tensors["extra"] = np.where(usable[:, None] & known, extra, 0)
+    if card.extras_may_miss:
+        tensors["extra_observed"] = (usable[:, None] & known).astype(np.float32)
     return tensors, flags
 
 
@@ -113,7 +119,10 @@ def domain(tensors: Mapping[str, np.ndarray], card: Card, tail: float = 1e-3) ->
         if len(values):
             ranges[f"flux_{band}"] = tuple(float(q) for q in np.quantile(values, (tail, 1 - tail)))
     for index, name in enumerate(card.extras):
-        ranges[name] = tuple(float(q) for q in np.quantile(tensors["extra"][:, index], (tail, 1 - tail)))
+        values = tensors["extra"][:, index]
+        values = values[tensors["extra_observed"][:, index] > 0] if card.extras_may_miss else values
+        if len(values):
+            ranges[name] = tuple(float(q) for q in np.quantile(values, (tail, 1 - tail)))
     return ranges
 
 

@@ -10,7 +10,7 @@ from .encoder import INPUTS, photometry_inputs
 LIMIT = 20.0
 
 
-def domain_network(train, calibrate, n_references=1024, seed=0):
+def domain_network(train, calibrate, n_references=1024, seed=0, errors=True):
     """Graph from photometry to the domain score, all of its weights taken from the given rows.
 
     The features are those of `photometry_encoder`: asinh magnitudes, colors of neighbouring bands, logarithms of the
@@ -20,10 +20,13 @@ def domain_network(train, calibrate, n_references=1024, seed=0):
     Parameters
     ----------
     train, calibrate : mapping of array-like
-        ``flux``, ``flux_err``, ``observed`` ``(rows, n_bands)`` and possibly ``extra`` ``(rows, n_extra)``: training
+        ``flux``, ``flux_err``, ``observed`` ``(rows, n_bands)`` and possibly ``extra`` and ``extra_observed``,
+        ``(rows, n_extra)``: training
         rows, and rows set aside (may be none).
     n_references, seed : int
         See `DomainScore`.
+    errors : bool
+        Whether flux errors are among the features.
 
     Returns
     -------
@@ -35,33 +38,48 @@ def domain_network(train, calibrate, n_references=1024, seed=0):
     ValueError
         When there is no training row, or a band has no positive error in any of them.
     """
-    names = (*INPUTS, *(("extra",) if "extra" in train else ()))
+    names = (*INPUTS, *(name for name in ("extra", "extra_observed") if name in train))
     rows = {name: np.asarray(train[name], dtype="float32") for name in names}
     n_bands, n_extra = rows["flux"].shape[1], rows["extra"].shape[1] if "extra" in rows else 0
-    inputs = photometry_inputs(n_bands, n_extra)
+    inputs = photometry_inputs(n_bands, n_extra, extra_mask="extra_observed" in rows)
     asinh = AsinhMagnitudes(name="asinh_magnitudes")
     asinh.adapt(rows["flux_err"], rows["observed"])
-    values, mask = _values(asinh, rows)
+    values, mask = _values(asinh, rows, errors)
     normalised = MaskedNormalization(LIMIT, name="features")
     normalised.adapt(values, mask)
-    features = keras.Model(inputs, normalised(_values(asinh, inputs)), name="domain_features")
+    features = keras.Model(inputs, normalised(_values(asinh, inputs, errors)), name="domain_features")
     score = DomainScore(n_references, name="score")
-    needs = np.concatenate([np.eye(n_bands), _pairs(n_bands), np.eye(n_bands), np.zeros((n_bands, n_extra))], axis=1)
+    n_masks = n_extra if "extra_observed" in rows else 0
+    of_bands = np.concatenate([np.eye(n_bands), _pairs(n_bands), *([np.eye(n_bands)] if errors else [])], axis=1)
+    needs = np.zeros((n_bands + n_masks, of_bands.shape[1] + n_extra))
+    needs[:n_bands, : of_bands.shape[1]] = of_bands
+    needs[n_bands:, of_bands.shape[1] :] = np.eye(n_masks, n_extra)
     held = {name: np.asarray(calibrate[name], dtype="float32") for name in names}
-    pairs = [(batched(features, given), given["observed"]) for given in (rows, held)]
+    pairs = [(batched(features, given), _masks(given)) for given in (rows, held)]
     score.adapt(*pairs, needs, np.ones(needs.shape[1]), seed)
-    return keras.Model(inputs, score([features.output, inputs["observed"]]), name="domain")
+    return keras.Model(inputs, score([features.output, _masks(inputs)]), name="domain")
 
 
-def _values(asinh, given):
+def _values(asinh, given, errors):
     """Features before they are normalised, and which of them are known."""
     observed = given["observed"]
     magnitudes, log_errors = asinh([given[name] for name in INPUTS])
     colors, both = Colors()([magnitudes, observed])
-    values, mask = [magnitudes, colors, log_errors], [observed, both, observed]
+    values, mask = [magnitudes, colors], [observed, both]
+    if errors:
+        values, mask = [*values, log_errors], [*mask, observed]
     if "extra" in given:
-        values, mask = [*values, given["extra"]], [*mask, keras.ops.ones_like(given["extra"])]
+        known = given["extra_observed"] if "extra_observed" in given else keras.ops.ones_like(given["extra"])
+        values, mask = [*values, given["extra"]], [*mask, known]
     return [keras.layers.Concatenate()(values), keras.layers.Concatenate()(mask)]
+
+
+def _masks(given):
+    """Which bands and, if they may be missing, which further inputs are known."""
+    masks = [given[name] for name in ("observed", "extra_observed") if name in given]
+    if len(masks) == 1:
+        return masks[0]
+    return np.concatenate(masks, axis=1) if isinstance(masks[0], np.ndarray) else keras.layers.Concatenate()(masks)
 
 
 def _pairs(n_bands):
@@ -70,9 +88,9 @@ def _pairs(n_bands):
 
 
 def batched(model, tensors, batch=8192):
-    """Output of a graph for all rows."""
+    """Output of a graph for all rows; of ``tensors`` it takes those that are its inputs."""
     n = len(tensors["observed"])
-    parts = [model({k: v[i : i + batch] for k, v in tensors.items()}, training=False) for i in range(0, n, batch)]
+    parts = [model({k: tensors[k][i : i + batch] for k in model.input}, training=False) for i in range(0, n, batch)]
     return (
         np.concatenate([keras.ops.convert_to_numpy(p) for p in parts])
         if parts

@@ -17,7 +17,7 @@ from ..layers.photometry import LOG_ERROR_FLOOR
 INPUTS = ("flux", "flux_err", "observed")
 
 
-def photometry_inputs(n_bands, n_extra=0, limits=False):
+def photometry_inputs(n_bands, n_extra=0, limits=False, extra_mask=False):
     """Named inputs of every network on photometry.
 
     Parameters
@@ -26,24 +26,28 @@ def photometry_inputs(n_bands, n_extra=0, limits=False):
         Number of bands, at least 2, and of further scalars per object; 0 leaves the input ``extra`` out.
     limits : bool
         Whether the network takes upper limits: the input ``limited``.
+    extra_mask : bool
+        Whether a further scalar may be missing: the input ``extra_observed``.
 
     Returns
     -------
     dict of keras.KerasTensor
         ``flux`` and ``flux_err`` in nJy, 0 where missing, and ``observed``, 1 or 0, all ``(batch, n_bands)``;
         ``limited``, 1 where the band is an upper limit of the depth ``flux_err``, else 0; and ``extra``
-        ``(batch, n_extra)``.
+        ``(batch, n_extra)``, and ``extra_observed``, 1 where it is known, else 0.
     """
     if n_bands < 2:
         raise ValueError(f"photometry_inputs: n_bands must be at least 2, got {n_bands!r}")
     names = (*INPUTS, "limited") if limits else INPUTS
     inputs = {name: keras.Input((n_bands,), name=name, dtype="float32") for name in names}
-    if n_extra:
-        inputs["extra"] = keras.Input((n_extra,), name="extra", dtype="float32")
+    for name in ("extra", *(("extra_observed",) if extra_mask else ())) if n_extra else ():
+        inputs[name] = keras.Input((n_extra,), name=name, dtype="float32")
     return inputs
 
 
-def photometry_encoder(flux, flux_err, observed, extra=None, limited=None, nsigma=5.0):
+def photometry_encoder(
+    flux, flux_err, observed, extra=None, limited=None, extra_observed=None, nsigma=5.0, errors=True
+):
     """Model from photometry to normalised features, its statistics taken from the given training rows.
 
     The features are asinh magnitudes, colors of neighbouring bands, logarithms of the magnitude errors, one indicator
@@ -59,6 +63,11 @@ def photometry_encoder(flux, flux_err, observed, extra=None, limited=None, nsigm
     limited : array-like, optional
         1 where the band is an upper limit, whose depth (1 sigma) is in ``flux_err``, else 0; ``(rows, n_bands)``. Given
         (it may be all 0), the network takes upper limits.
+    extra_observed : array-like, optional
+        1 where the further scalar is known, else 0; ``(rows, n_extra)``. Given (it may be all 1), the network takes
+        missing ones, with an indicator.
+    errors : bool
+        Whether flux errors are among the features.
     nsigma : float
         Fluxes below ``nsigma`` times the depth are upper limits.
 
@@ -73,8 +82,10 @@ def photometry_encoder(flux, flux_err, observed, extra=None, limited=None, nsigm
         When a band has no positive error in any row.
     """
     given = {"flux": flux, "flux_err": flux_err, "observed": observed, "limited": limited, "extra": extra}
+    given["extra_observed"] = extra_observed
     rows = {name: np.asarray(values, dtype="float32") for name, values in given.items() if values is not None}
-    inputs = photometry_inputs(rows["flux"].shape[1], 0 if extra is None else rows["extra"].shape[1], "limited" in rows)
+    n_extra = 0 if extra is None else rows["extra"].shape[1]
+    inputs = photometry_inputs(rows["flux"].shape[1], n_extra, "limited" in rows, "extra_observed" in rows)
     asinh = AsinhMagnitudes(name="asinh_magnitudes")
     asinh.adapt(rows["flux_err"], rows["observed"])
 
@@ -90,7 +101,15 @@ def photometry_encoder(flux, flux_err, observed, extra=None, limited=None, nsigm
     features = [
         normalised("magnitudes", magnitudes, inputs["observed"], sample_magnitudes, rows["observed"]),
         normalised("color_values", colors, both, sample_colors, sample_both),
-        normalised("log_errors", log_errors, inputs["observed"], sample_log_errors, rows["observed"], LOG_ERROR_FLOOR),
+        *(
+            [
+                normalised(
+                    "log_errors", log_errors, inputs["observed"], sample_log_errors, rows["observed"], LOG_ERROR_FLOOR
+                )
+            ]
+            if errors
+            else []
+        ),
     ]
     missing = 1 - inputs["observed"]
     if "limited" in rows:
@@ -101,8 +120,10 @@ def photometry_encoder(flux, flux_err, observed, extra=None, limited=None, nsigm
     else:
         features.append(missing)
     if extra is not None:
-        every, sample_every = keras.ops.ones_like(inputs["extra"]), np.ones_like(rows["extra"])
-        features.append(normalised("extra_values", inputs["extra"], every, rows["extra"], sample_every))
+        known = inputs.get("extra_observed", keras.ops.ones_like(inputs["extra"]))
+        sample_known = rows.get("extra_observed", np.ones_like(rows["extra"]))
+        features.append(normalised("extra_values", inputs["extra"], known, rows["extra"], sample_known))
+        features += [1 - known] if "extra_observed" in rows else []
     return keras.Model(inputs, keras.layers.Concatenate(name="features")(features), name="encoder", trainable=False)
 
 
@@ -128,15 +149,19 @@ def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0):
         When a parameter is out of range.
     """
     inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
+    seen = dict(inputs)
+    if "extra_observed" in inputs:
+        hide_extra = BandDropout(band_dropout, keep_one=False, name="extra_dropout")
+        seen["extra_observed"] = hide_extra(inputs["extra_observed"])
     flux_err = ErrorJitter(error_jitter, name="error_jitter")(inputs["flux_err"])
     hide = BandDropout(band_dropout, name="band_dropout")
     if "limited" not in inputs:
         if limit_rate:
             raise ValueError(f"seen_in_training: this encoder takes no limits, but limit_rate is {limit_rate!r}")
-        return inputs, {**inputs, "flux_err": flux_err, "observed": hide(inputs["observed"])}
+        return inputs, {**seen, "flux_err": flux_err, "observed": hide(inputs["observed"])}
     depths = encoder.get_layer("limit_depths")
     low, high = (keras.ops.convert_to_numpy(x).tolist() for x in (depths.low, depths.high))
     simulate = LimitSimulation(limit_rate, depths.nsigma, low, high, name="limit_simulation")
     flux_err, observed, limited = simulate([inputs["flux"], flux_err, inputs["observed"], inputs["limited"]])
     observed, limited = hide([observed, limited])
-    return inputs, {**inputs, "flux_err": flux_err, "observed": observed, "limited": limited}
+    return inputs, {**seen, "flux_err": flux_err, "observed": observed, "limited": limited}

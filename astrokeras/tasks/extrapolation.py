@@ -50,7 +50,9 @@ def scored(
     from ..networks.domain import domain_network, with_domain
 
     train = rows["train"]
-    domain = domain_network(train.tensors, rows["calibrate"].tensors, seed=learner.recipe.seed)
+    domain = domain_network(
+        train.tensors, rows["calibrate"].tensors, seed=learner.recipe.seed, errors=learner.recipe.errors
+    )
     model = with_domain(model, domain)
     regions = getattr(learner.recipe, "regions", 0)
     if "p_class" in model.output and 1 < regions <= len(train) // FEWEST:

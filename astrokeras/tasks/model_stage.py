@@ -35,6 +35,7 @@ RULES = {
     "inputs",
     "outputs",
     "may_miss",
+    "extras_may_miss",
     "min_bands",
     "limits",
     "grid",
@@ -58,7 +59,7 @@ class ModelStage(Trainable):
     bands : tuple of str
         Bands to train on, in order of wavelength.
     extra : tuple of str
-        Further columns to train on (sizes, concentrations); must be finite.
+        Further columns to train on (sizes, concentrations); where one is missing it is masked, as bands are.
     save : str, optional
         Directory for the trained model.
     suffix : str

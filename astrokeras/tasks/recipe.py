@@ -53,6 +53,9 @@ class Recipe(BaseModel):
         network that takes no upper limits: they count as missing.
     limit_nsigma : float
         Detection threshold of those simulated limits, in units of their depth (1 sigma).
+    errors : bool
+        Whether flux errors are inputs of the network. Say false where the training catalog has none of its own (a
+        ``constant_error``), so that the model serves catalogs that have.
     error_jitter : float
         Scatter (natural logarithm) by which flux errors are rescaled during training, object by object: errors follow
         the sky and the exposure, and a network that knows a field by them fails on other fields.
@@ -92,6 +95,7 @@ class Recipe(BaseModel):
     band_dropout: float = Parameter(default=0.06, ge=0, lt=1)
     limit_rate: float = Parameter(default=0.03, ge=0, lt=1)
     limit_nsigma: float = Parameter(default=5.0, gt=0, le=100)
+    errors: bool = True
     error_jitter: float = Parameter(default=0.2, ge=0, le=5)
     optimizer: Annotated[str, _one_of(_OPTIMIZERS)] = "adamw"
     learning_rate: float = Parameter(default=4e-3, gt=0)

@@ -72,6 +72,7 @@ def provisional_card(
         outputs=(*outputs, DOMAIN_SCORE),
         may_miss=bands,
         limits=recipe.limit_rate > 0,
+        extras_may_miss=len(inputs) > 2 * len(bands),
         **facts,
     )
 

@@ -48,7 +48,7 @@ def fit_members(
 
     recipe = learner.recipe
     try:
-        encoder = photometry_encoder(**train.tensors, nsigma=recipe.limit_nsigma)
+        encoder = photometry_encoder(**train.tensors, nsigma=recipe.limit_nsigma, errors=recipe.errors)
     except ValueError as error:
         raise TrainingError(f"train: {error}") from None
     members, histories, train = [], [], learner.learnt_from(train)
