@@ -22,9 +22,9 @@ from rail.evaluation.evaluator import OldEvaluator
 from astrokeras.metrics import sigma_nmad
 
 METHODS = {
-    "astrokeras": ("astrokeras", "AstroKerasInformer", "AstroKerasEstimator"),
     "FlexZBoost": ("flexzboost", "FlexZBoostInformer", "FlexZBoostEstimator"),
     "KNN": ("k_nearneigh", "KNearNeighInformer", "KNearNeighEstimator"),
+    "astrokeras": ("astrokeras", "AstroKerasInformer", "AstroKerasEstimator"),
 }
 GRID = {"zmin": 0.0, "zmax": 3.0, "nzbins": 301}
 
