@@ -9,12 +9,14 @@ from ruamel.yaml import YAML
 
 from astrokeras import Crossmatch, Pipeline
 from astrokeras.errors import SpecError
+from astrokeras.registry import lookup
 from astrokeras.resources import pipelines_dir
 from astrokeras.spec import Fields, Site, Split, load
 from astrokeras.surveys import SurveyMap
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/pipeline_file.rst", "docs/survey_maps.rst", "docs/crossmatch.rst", "docs/command_line.rst")
+PAGES += ("docs/neighbours.rst",)
 
 
 def code_blocks(text: str, language: str) -> list[str]:
@@ -71,6 +73,10 @@ def test_snippets_on_pages_are_read(text):
                 assert [Crossmatch.model_validate(stage["crossmatch"]) for stage in value]
             elif name == "survey":
                 SurveyMap.model_validate(value)
+            elif name == "outputs" or "tap" in value:
+                parts = value if isinstance(value, list) else [value]
+                kind = "outputs" if name == "outputs" else "sources"
+                assert [lookup(kind, part).model_validate(keys) for one in parts for part, keys in one.items()]
             else:
                 assert name == "source" and value["catalog"]["survey"] == "sdss-casjobs"
 

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+from test_docs import code_blocks
 from test_layers import check_shape, parse
 
 from astrokeras import PhotoZ
 from astrokeras.errors import ModelError
+from astrokeras.flags import Flag
 from astrokeras.synthetic.catalog import Synthetic
 
 qp = pytest.importorskip("qp")
@@ -157,7 +159,7 @@ def test_the_densities_are_those_of_the_model(model, targets, tmp_path):
     assert np.array_equal(ensemble.ancil["zmedian"], wanted["z_phot"])
     assert np.array_equal(ensemble.ancil["zmode"], wanted["z_mode"])
     assert np.array_equal(ensemble.ancil["flags"], wanted["flags"])
-    assert (np.asarray(wanted["flags"]) & 1).any(), "some u band should be undetected"
+    assert (np.asarray(wanted["flags"]) & Flag.UPPER_LIMIT).any(), "some u band should be undetected"
     assert np.array_equal(ensemble.ancil["id"], targets["object_id"])
     assert np.array_equal(ensemble.ancil["redshift"], targets["redshift"])
     assert set(ensemble.ancil["distribution_type"]) == {1}
@@ -248,6 +250,22 @@ def test_a_handle_in_memory_serves_as_the_model(model, targets):
     handle = ModelHandle("model", data=Model.read(str(model)))
     ensemble = estimate(handle, targets)
     assert np.array_equal(ensemble.ancil["zmode"], estimate(model, targets).ancil["zmode"])
+
+
+def test_the_page_shows_what_runs(training, targets, small_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, data in (("training", training), ("targets", targets)):
+        with h5py.File(f"{name}.hdf5", "w") as file:
+            for column, values in data.items():
+                file[f"photometry/{column}"] = values
+    page = (ROOT / "docs" / "neighbours.rst").read_text(encoding="utf-8")
+    for block in (block for block in code_blocks(page, "python") if "rail" in block):
+        block = block.replace('{"seed": 1}', str({**RECIPE, "epochs": 1})).replace(
+            "models/lsst-photoz", str(small_model)
+        )
+        exec(compile(block, "neighbours.rst", "exec"), {})
+    assert "250 [" in capsys.readouterr().out
+    Model.read("lsst-photoz.pkl").validate("AstroKerasInformer", 1)
 
 
 def test_rail_finds_the_plug_in():

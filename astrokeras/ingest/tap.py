@@ -68,7 +68,7 @@ class Tap(Catalog):
     >>> source = Tap(service="https://archive.example.org/tap", survey="gaia-dr3",
     ...              query="SELECT TOP 100 * FROM gaia.dr3 ORDER BY source_id")
     >>> source.stored().name
-    '64e3b5d1a3fcf1d2.vot'
+    'ef376efce74fa2ce.vot'
     """
 
     name: ClassVar[str] = "tap"
