@@ -4,8 +4,8 @@ The Rayleigh-Jeans tails of all stars but the coolest have the colors of Vega, s
 Vega magnitudes are near 0, and those in AB magnitudes near the difference of the two zero points. Half way lies the
 bound. Zero points are those of 2MASS in Blanton & Roweis (2007) and of WISE in Jarrett et al. (2011); what is usual in
 Vega magnitudes are round numbers: of field stars J - Ks of 0.7 and H - Ks of 0.1 (Covey et al. 2007, their locus spans
-0.3 to 0.9, and 0.0 to 0.25), W1 - W2 of 0.0, and of galaxies without a bright quasar W1 - W2 of 0.2 (Wright et al. 2010,
-their figure 12).
+0.3 to 0.9, and 0.0 to 0.25), W1 - W2 of 0.0, and of galaxies without a bright quasar W1 - W2 of 0.2 (Wright et al.
+2010, their figure 12).
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ def judge(total: Mapping[str, float]) -> tuple[str, ...]:
         else:
             continue
         unless = "" if test.stars else ", unless most of them are quasars"
+        color = f"{test.blue} - {test.red} of {int(sum(counts.values()))} {sample}"
         out.append(
-            f"warning: the median {test.blue} - {test.red} of {int(sum(counts.values()))} {sample} is {median:.2f} mag AB,"
-            f" where about {expected:.2f} is usual, {what}{unless}"
+            f"warning: the median {color} is {median:.2f} mag AB, where about {expected:.2f} is usual, {what}{unless}"
         )
     return tuple(out)
 
