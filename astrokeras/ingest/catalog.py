@@ -17,6 +17,8 @@ from ..fields import Band, Field
 from ..stage import Partition, Source
 from ..surveys import Request, SurveyMap, find, load, request
 from ..surveys.columns import Native, element, locate
+from ..surveys.extinction import Extinction
+from ..surveys.guessing import half_fit
 from ..surveys.limits import Depths
 from ..surveys.survey import all_located
 from ..surveys.tables import choose_bands, stated_map
@@ -51,8 +53,11 @@ class Catalog(Source):
         ``psf`` (``flux_psf_g``).
     bands : tuple of str, optional
         Bands to take; by default all that the map has.
-    deredden : bool
-        Correct fluxes and errors for Galactic extinction, as the map states it.
+    deredden : bool or str
+        Correct fluxes, errors and limits for Galactic extinction, as the map or ``extinction`` states it.
+        ``unverified``: also photometry of which the map does not know whether it is corrected.
+    extinction : Extinction, optional
+        Galactic extinction in place of what the map states: other columns, or a map of dust.
     ab_offsets : bool
         Add the map's offsets between the catalogued and the AB system.
     depth : Depth, optional
@@ -84,7 +89,8 @@ class Catalog(Source):
     survey: Annotated[SurveyMap | str | None, BeforeValidator(_mapped)] = None
     photometry: str | dict[Literal["color", "total", "psf"], str] | None = None
     bands: tuple[Band, ...] | None = None
-    deredden: bool = False
+    deredden: bool | Literal["unverified"] = False
+    extinction: Extinction | None = None
     ab_offsets: bool = False
     depth: Depths | None = None
     keep: tuple[str, ...] | dict[str, Kept] = ()
@@ -111,7 +117,9 @@ class Catalog(Source):
         if check("survey", lambda: load(self.survey) if isinstance(self.survey, str) else None):
             fits = check("bands", lambda: choose_bands(stated_map(self.survey, self.bands), self.bands))
             fits &= check("photometry", lambda: request(self.survey, self.photometry, self.bands if fits else None))
-            if fits and check("deredden", lambda: self._requested(deredden=self.deredden)):
+            key = "deredden" if self.deredden or self.extinction is None else "extinction"
+            corrected = {"deredden": self.deredden, "extinction": self.extinction}
+            if fits and check(key, lambda: self._requested(**corrected)):
                 fits = check("depth", lambda: self._requested(depth=self.depth))
                 check("keep", lambda: self._request if fits else None)
         if problems:
@@ -125,6 +133,7 @@ class Catalog(Source):
     def _request(self) -> Request:
         return self._requested(
             deredden=self.deredden,
+            extinction=self.extinction,
             ab_offsets=self.ab_offsets,
             depth=self.depth,
             without=self.without,
@@ -193,6 +202,18 @@ class Catalog(Source):
                 seen.add(path)
                 yield path, entry.split
 
+    def tally(self, chunk: QTable) -> dict[str, float]:
+        """Count colors that tell a magnitude system."""
+        from ..surveys.magnitude_system import tally
+
+        return tally(chunk, self.fields())
+
+    def judge(self, total: Mapping[str, float]) -> tuple[str, ...]:
+        """Warn where colors say that the survey map names another magnitude system than the catalog has."""
+        from ..surveys.magnitude_system import judge
+
+        return judge(total)
+
     def _open(self, path: str) -> TableFile:
         from .formats import open_table
         from .tablefile import TableOptions
@@ -216,7 +237,8 @@ class Catalog(Source):
         if lacking:
             first, *others = lacking
             also = f"; nor {', '.join(map(repr, others))}" if others else ""
-            raise IngestError(f"{opened.what}: {lacking[first]}{also}{self._remedy(first)}")
+            advice = self._remedy(first) + half_fit(opened.names, self._request, found, self.survey)
+            raise IngestError(f"{opened.what}: {lacking[first]}{also}{advice}")
         return found
 
     def _remedy(self, reference: str) -> str:

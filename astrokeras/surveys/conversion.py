@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def fluxes(request: Request, channel: Channel, columns: Mapping[str, Native]) ->
     if undetected is not None and channel.depth is not None:
         result = with_limits(result, undetected, depths(request, channel, columns, own, calibration))
     if request.deredden:
-        result = dereddened(result, transmission(request, channel.band, columns))
+        result = dereddened(result, transmission(request, channel.band, columns, len(value.data)))
     return result
 
 
@@ -111,12 +112,14 @@ def _value(channel: Channel, columns: Mapping[str, Native], sentinels: tuple[flo
     return Measurements(data, np.any([term.missing for _, term in found], axis=0))
 
 
-def transmission(request: Request, band: str, columns: Mapping[str, Native]) -> np.ndarray:
+def transmission(request: Request, band: str, columns: Mapping[str, Native], n: int) -> np.ndarray:
     """Linear transmission of the Galaxy towards every object."""
-    stated = request.survey.extinction
-    reference = request.extinction(band)
-    found = Measurements.of(numbers(columns, reference), request.survey.missing)
-    data = np.where(found.missing, np.nan, found.data)
+    stated, survey = request.corrected, request.survey
+    if stated.map is not None:
+        data = stated.reddening(partial(survey.expand, band=band), *positions(request, columns, n))
+    else:
+        found = Measurements.of(numbers(columns, request.extinction_column(band)), survey.missing)
+        data = np.where(found.missing, np.nan, found.data)
     if stated.transmission is not None:
         return data
-    return 10.0 ** (-0.4 * data * (request.survey.bands[band].extinction if stated.ebv is not None else 1.0))
+    return 10.0 ** (-0.4 * data * (survey.coefficient(stated, band) if stated.by_ebv else 1.0))

@@ -10,7 +10,7 @@ from ..expression import Expression
 from .columns import locate
 from .library import load
 from .library import names as shipped
-from .request import LABELS, Channel
+from .request import LABELS, Channel, Request
 from .survey import SurveyMap
 from .tables import request
 
@@ -150,11 +150,41 @@ def _known(stated: SurveyMap, kinds: Mapping[str, tuple[Channel, ...]]) -> list[
     for channel in (c for channels in kinds.values() for c in channels):
         out += [*channel.columns, *([channel.flag] if channel.flag is not None else []), *channel.limit_columns]
     if stated.extinction is not None:
-        template = stated.extinction.magnitudes or stated.extinction.transmission
-        out += [stated.expand(template, b) for b in stated.bands] if template else [stated.extinction.ebv or ""]
+        template = stated.extinction.template
+        out += [stated.expand(template, b) for b in stated.bands] if template else []
     out += [label.column for name in (*LABELS, "time") if (label := getattr(stated, name)) is not None]
     out += stated.group or ()
     return out + (sorted(Expression.parse(stated.quality).names) if stated.quality is not None else [])
+
+
+def half_fit(columns: Iterable[str], asked: Request, found: Iterable[str], survey: SurveyMap | str | None) -> str:
+    """What a file has of the columns that a map needs, and what would fit it, in words.
+
+    Parameters
+    ----------
+    columns : iterable of str
+        Names of the columns of the file.
+    asked : Request
+        What was wanted of the map.
+    found : iterable of str
+        Needed columns that are there.
+    survey : SurveyMap, str or None
+        The map, by its name if it has one.
+    """
+    columns, found = tuple(columns), tuple(found)
+    shown = ", ".join([*found[:8], *["..."] * (len(found) > 8)])
+    out = [f"of the needed columns there are {shown}" if found else "none of the needed columns is there"]
+    taken = set(asked.photometry.values())
+    for kind, stated in asked.survey.photometry.items():
+        bands = [b for b in asked.bands if b in (stated.own_bands or asked.survey.bands)]
+        if kind in taken or asked.unit is not None or not bands:
+            continue
+        channels = request(asked.survey, kind, bands).channels
+        if len(bands) == len(asked.bands) and all(_find(c, columns) for channel in channels for c in channel.columns):
+            out.append(f"photometry {kind!r} of the map is there whole: `photometry: {kind}`")
+    fitting = [g.name for g in guess(columns) if g.fits and g.name != survey]
+    out += [f"the survey map {' or '.join(map(repr, fitting[:3]))} fits the file"] if fitting else []
+    return "; " + "; ".join(out)
 
 
 def _find(reference: str, columns: tuple[str, ...]) -> str | None:

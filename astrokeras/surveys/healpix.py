@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SurveyError, did_you_mean
-from .limits import DepthMap
+from .skymap import SkyMap
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Pixels:
         return grid.lonlat_to_healpix(sky.spherical.lon.to(u.deg), sky.spherical.lat.to(u.deg))
 
 
-def at(stated: DepthMap, path: str, column: str, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+def at(stated: SkyMap, path: str, column: str, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Values of a column of a map at positions in deg (ICRS).
 
     Raises
@@ -75,7 +75,7 @@ def at(stated: DepthMap, path: str, column: str, ra: np.ndarray, dec: np.ndarray
 
 
 @lru_cache(maxsize=16)
-def _read(stated: DepthMap, path: str, column: str, size: int, mtime: int) -> Pixels:
+def _read(stated: SkyMap, path: str, column: str, size: int, mtime: int) -> Pixels:
     from importlib.util import find_spec
 
     from astropy.io import fits
@@ -99,7 +99,7 @@ def _read(stated: DepthMap, path: str, column: str, size: int, mtime: int) -> Pi
     return _made(stated, path, header, numbers, values)
 
 
-def _made(stated: DepthMap, path: str, header: Any, numbers: np.ndarray | None, values: np.ndarray) -> Pixels:
+def _made(stated: SkyMap, path: str, header: Any, numbers: np.ndarray | None, values: np.ndarray) -> Pixels:
     nside = stated.nside or header.get("NSIDE")
     order = stated.order or {"NESTED": "nested", "NEST": "nested", "RING": "ring"}.get(
         str(header.get("ORDERING", "")).strip().upper()

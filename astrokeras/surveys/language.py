@@ -185,33 +185,6 @@ class Position(Statement):
     optional: bool = False
 
 
-class Extinction(Statement):
-    """Galactic extinction; one of the three templates.
-
-    Parameters
-    ----------
-    magnitudes : str
-        Template of columns of ``A`` per band.
-    ebv : str
-        Column of ``E(B-V)``; bands have an ``extinction`` then.
-    transmission : str
-        Template of columns of the linear transmission.
-    law : str
-        Law and calibration, such as ``SFD98``.
-    """
-
-    magnitudes: Template | None = None
-    ebv: str | None = None
-    transmission: Template | None = None
-    law: str = ""
-
-    @model_validator(mode="after")
-    def _one(self) -> Extinction:
-        if sum(x is not None for x in (self.magnitudes, self.ebv, self.transmission)) != 1:
-            raise ValueError("needs one of magnitudes, ebv and transmission")
-        return self
-
-
 class Label(Statement):
     """A column with a meaning of its own, not of a band.
 

@@ -7,40 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..fields import Band
+from .skymap import SkyMap
 from .statement import Statement
 from .vocabulary import Sentinels, Template, listed
 
 Quantity = Literal["mag", "flux", "ivar"]
-
-
-class DepthMap(Statement):
-    """A map of depths on the sky: a FITS table of HEALPix pixels.
-
-    A table with a column of pixel numbers holds the pixels that it names; one without it holds all of them in order. An
-    object outside has no depth. Reading needs ``astropy-healpix``.
-
-    Parameters
-    ----------
-    path : str
-        Template of the file: one for all bands, or one each.
-    column : str
-        Template of the column of depths.
-    pixel : str
-        Column of pixel numbers.
-    nside : int, optional
-        Resolution; by default ``NSIDE`` of the header.
-    order : str, optional
-        ``nested`` or ``ring``; by default ``ORDERING`` of the header.
-    frame : str, optional
-        ``icrs`` or ``galactic``; by default ``COORDSYS`` of the header (C or G).
-    """
-
-    path: Template
-    column: Template
-    pixel: str = "PIXEL"
-    nside: int | None = Field(default=None, ge=1, le=2**29)
-    order: Literal["nested", "ring"] | None = None
-    frame: Literal["icrs", "galactic"] | None = None
 
 
 class Depth(Statement):
@@ -56,7 +27,7 @@ class Depth(Statement):
         Template of the columns of limits.
     bands : mapping, optional
         One limit for each band.
-    map : DepthMap, optional
+    map : SkyMap, optional
         Limits on the sky.
     quantity : str, optional
         What the numbers are: ``mag``, ``flux`` (in the unit of the fluxes) or ``ivar``. By default those of a column
@@ -68,7 +39,7 @@ class Depth(Statement):
     nsigma: float = Field(gt=0)
     column: Template | None = None
     bands: dict[Band, float] | None = None
-    map: DepthMap | None = None
+    map: SkyMap | None = None
     quantity: Quantity | None = None
     optional: bool = False
 

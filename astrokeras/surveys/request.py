@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from ..fields import DEC, FLAGS, OBJECT_ID, RA, Field, flux_field
+from .extinction import Extinction
 from .language import Label, Photometry
 from .limits import Depth
 from .survey import SurveyMap
@@ -96,8 +97,10 @@ class Request:
         Measure (``color``, ``total``, ``psf``) to the kind of the map.
     bands : tuple of str
         Bands, in order.
-    deredden, ab_offsets : bool
-        Correct for Galactic extinction; add the map's offsets to the AB system.
+    deredden : bool or str
+        Correct for Galactic extinction; ``"unverified"``: also where the map does not know whether that was done.
+    ab_offsets : bool
+        Add the map's offsets to the AB system.
     keep : tuple
         Further fields, each with the native column it is copied from.
     split : bool
@@ -106,6 +109,8 @@ class Request:
         Unit of fluxes where neither map nor file states one.
     depth : Depth, optional
         Depth of undetected objects, in place of the map's.
+    extinction : Extinction, optional
+        Galactic extinction, in place of the map's.
     without : tuple of str
         Labels of the map that are not wanted, or ``time``.
     """
@@ -113,12 +118,13 @@ class Request:
     survey: SurveyMap
     photometry: dict[str, str]
     bands: tuple[str, ...]
-    deredden: bool = False
+    deredden: bool | str = False
     ab_offsets: bool = False
     keep: tuple[tuple[str, Field], ...] = ()
     split: bool = False
     unit: str | None = None
     depth: Depth | None = None
+    extinction: Extinction | None = None
     without: tuple[str, ...] = ()
 
     @cached_property
@@ -181,20 +187,26 @@ class Request:
         flags = "flags" in columns
         return tuple(c for c in self.channels if {c.flux_name, c.error_name} & columns or (flags and c.measure == ""))
 
-    def extinction(self, band: str) -> str | None:
-        """Column that the extinction of a band is taken from, if asked to correct it."""
-        stated = self.survey.extinction
-        if not self.deredden or stated is None:
-            return None
-        if stated.ebv is not None:
-            return stated.ebv
-        return self.survey.expand(stated.magnitudes or stated.transmission or "", band)
+    @property
+    def corrected(self) -> Extinction | None:
+        """Extinction that is corrected."""
+        return (self.extinction or self.survey.extinction) if self.deredden else None
+
+    def extinction_column(self, band: str) -> str | None:
+        """Column that the extinction of a band is taken from, if it is corrected and no map is asked."""
+        stated = self.corrected
+        return self.survey.expand(stated.template, band) if stated is not None and stated.template else None
 
     @property
     def files(self) -> tuple[str, ...]:
         """Maps that are read besides the tables."""
-        maps = ((c.depth.map, c.band) for c in self.channels if c.depth is not None and c.depth.map is not None)
-        return tuple(dict.fromkeys(os.path.expanduser(self.survey.expand(m.path, band)) for m, band in maps))
+        out: list[str] = []
+        for channel in self.channels:
+            expand = partial(self.survey.expand, band=channel.band)
+            if channel.depth is not None and channel.depth.map is not None:
+                out.append(os.path.expanduser(expand(channel.depth.map.path)))
+            out += self.corrected.files(expand) if self.corrected is not None else ()
+        return tuple(dict.fromkeys(out))
 
     def natives(self, columns: Iterable[str]) -> dict[str, bool]:
         """Native columns needed for canonical ones, and whether a file must have each."""
@@ -205,12 +217,13 @@ class Request:
             out |= dict.fromkeys(survey.object_id or (), True)
         channels = self.wanted(columns)
         placed = any(c.depth is not None and c.depth.map is not None for c in channels)
+        placed |= bool(channels) and self.corrected is not None and self.corrected.map is not None
         if survey.position is not None and (placed or columns & {"ra", "dec", "flags"}):
             out |= dict.fromkeys((survey.position.ra, survey.position.dec), not survey.position.optional)
         for channel in channels:
             out |= {channel.flag: False} if channel.flag is not None else {}
             out |= channel.limit_columns
-            references = (*channel.columns, self.extinction(channel.band))
+            references = (*channel.columns, self.extinction_column(channel.band))
             out |= dict.fromkeys((r for r in references if r is not None), True)
         for name in LABELS.keys() & columns:
             label = self.label(name)

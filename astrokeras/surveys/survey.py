@@ -9,8 +9,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..errors import did_you_mean
-from .language import Bands, Extinction, Labelled, Photometry, Position
+from .extinction import Extinction
+from .language import Bands, Labelled, Photometry, Position
 from .limits import Depth, Limits
+from .skymap import SkyMap
 from .times import Time
 from .vocabulary import PLACEHOLDERS, Condition, KindName, Names, Sentinels, Template, listed
 
@@ -79,11 +81,9 @@ class SurveyMap(BaseModel):
         for kind, photometry in self.photometry.items():
             self._fits(kind, photometry)
         if self.extinction is not None:
-            place = ("extinction",)
-            for text in (self.extinction.magnitudes, self.extinction.transmission):
-                self._expands(text, tuple(self.bands), place)
-            if self.extinction.ebv is not None:
-                self._every_band("extinction", tuple(self.bands), place, "extinction by E(B-V)")
+            fault = self.extinction_fault(self.extinction, tuple(self.bands))
+            if fault is not None:
+                raise located(("extinction",), fault, None)
         if self.default is None and len(self.photometry) > 1:
             raise located(("default",), f"name the default photometry: one of {', '.join(self.photometry)}", None)
         if self.default is not None and self.default not in self.photometry:
@@ -134,6 +134,29 @@ class SurveyMap(BaseModel):
             if lacking:
                 return f"{text!r} needs the {lacking[0]!r} of band {lacking[1]}"
         return None
+
+    def extinction_fault(self, stated: Extinction, bands: tuple[str, ...]) -> str | None:
+        """What is wrong with a statement on extinction for these bands, in words; None if nothing."""
+        lacking = [b for b in bands if self.coefficient(stated, b) is None] if stated.by_ebv else []
+        if lacking:
+            wanted = "extinction by E(B-V) needs 'extinction' of every band, or `coefficients`"
+            return f"{wanted}; absent for {', '.join(lacking)}"
+        for band in stated.coefficients or ():
+            if band not in self.bands:
+                return f"no band {band!r}{did_you_mean(band, self.bands)}"
+        if stated.map is not None and self.position is None:
+            return "a map needs positions, and the survey map states none"
+        sky = (stated.map.path, stated.map.column) if isinstance(stated.map, SkyMap) else ()
+        for text in (stated.magnitudes, stated.transmission, *sky):
+            unknown = self._unexpanded(text, bands)
+            if unknown:
+                return f"{text!r} needs the {unknown[0]!r} of band {unknown[1]}"
+        return None
+
+    def coefficient(self, stated: Extinction, band: str) -> float | None:
+        """A / E(B-V) of a band."""
+        own = self.bands[band].extinction
+        return own if stated.coefficients is None else stated.coefficients.get(band, own)
 
     def _every_band(self, attribute: str, bands: tuple[str, ...], place: tuple[str, ...], what: str) -> None:
         lacking = [b for b in bands if getattr(self.bands[b], attribute) is None]

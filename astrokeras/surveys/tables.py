@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from .columns import Native, element, locate
 from .conversion import convert
 from .library import load
 from .limits import Depth
+from .magnitude_system import judge, tally
 from .request import MEASURES, Request
 from .survey import SurveyMap
 
@@ -56,7 +58,7 @@ def request(
     bands : iterable of str, optional
         Bands to take; all of the map by default. Needed without a map.
     **options
-        ``deredden``, ``ab_offsets``, ``keep``, ``split`` and ``depth`` of `Request`.
+        ``deredden``, ``ab_offsets``, ``keep``, ``split``, ``depth``, ``extinction`` and ``without`` of `Request`.
 
     Raises
     ------
@@ -77,6 +79,8 @@ def request(
         _fits_depth(made, made.depth)
     _has_colors(made)
     _no_clash(made)
+    if made.extinction is not None and not made.deredden:
+        raise SurveyError("extinction: nothing is corrected by it; say `deredden: true` as well")
     if made.deredden:
         _can_deredden(made)
     return made
@@ -142,12 +146,23 @@ def _no_clash(made: Request) -> None:
 
 
 def _can_deredden(made: Request) -> None:
-    if made.survey.extinction is None:
-        raise SurveyError("deredden: the survey map states no extinction")
+    stated = made.corrected
+    if stated is None:
+        raise SurveyError(
+            "deredden: the survey map states no extinction; a source takes `extinction:`, a column or a map of dust"
+        )
     for kind in made.photometry.values():
         state = made.survey.photometry[kind].dereddened
-        if state != "no":
-            raise SurveyError(f"deredden: photometry {kind!r} is dereddened: {state} by the survey map")
+        if state == "yes":
+            raise SurveyError(f"deredden: photometry {kind!r} is dereddened by the survey map, and must not be twice")
+        if state == "unverified" and made.deredden != "unverified":
+            raise SurveyError(
+                f"deredden: photometry {kind!r} is dereddened: unverified by the survey map; if you know that it is "
+                "not, say `deredden: unverified`"
+            )
+    fault = made.survey.extinction_fault(stated, made.bands)
+    if fault is not None:
+        raise SurveyError(f"extinction: {fault}")
 
 
 def _fits_depth(made: Request, depth: Depth) -> None:
@@ -188,6 +203,11 @@ def canonical_table(
     SurveyError
         If map and table do not fit.
 
+    Warns
+    -----
+    UserWarning
+        If colors say that the map names another magnitude system than the table has.
+
     Examples
     --------
     >>> from astropy.table import Table
@@ -214,9 +234,19 @@ def canonical_table(
             if needed:
                 raise
             continue
+        if made.deredden and not frame:
+            _not_corrected(table[name], name)
         native = _from_series(table[name]) if frame else _from_column(table[name], name)
         columns[reference] = element(native, reference, index)
-    return assemble(convert(made, columns, len(table), wanted), made.fields)
+    out = assemble(convert(made, columns, len(table), wanted), made.fields)
+    for line in judge(tally(out, made.fields)):
+        warnings.warn(line.removeprefix("warning: "), stacklevel=2)
+    return out
+
+
+def _not_corrected(column: Any, name: str) -> None:
+    if column.info.meta and column.info.meta.get("dereddened") == "yes":
+        raise SurveyError(f"deredden: column {name!r} is dereddened, as it says itself, and must not be twice")
 
 
 def _from_column(column: Any, name: str) -> Native:
