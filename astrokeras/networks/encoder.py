@@ -160,7 +160,9 @@ def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0):
             raise ValueError(f"seen_in_training: this encoder takes no limits, but limit_rate is {limit_rate!r}")
         return inputs, {**seen, "flux_err": flux_err, "observed": hide(inputs["observed"])}
     depths = encoder.get_layer("limit_depths")
-    low, high = (keras.ops.convert_to_numpy(x).tolist() for x in (depths.low, depths.high))
+    low, high = (keras.ops.convert_to_numpy(x) for x in (depths.low, depths.high))
+    # A fifth is shallower than the features tell apart, so that the end of their range is well known.
+    high = high + 0.25 * (high - low)
     simulate = LimitSimulation(limit_rate, depths.nsigma, low, high, name="limit_simulation")
     flux_err, observed, limited = simulate([inputs["flux"], flux_err, inputs["observed"], inputs["limited"]])
     observed, limited = hide([observed, limited])
