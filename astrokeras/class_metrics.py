@@ -46,13 +46,13 @@ def confusion(probability: np.ndarray, target: np.ndarray) -> np.ndarray:
 def completeness(probability: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Completeness of each class, shape (classes,); NaN for a class without objects."""
     table = confusion(probability, target)
-    return _ratio(np.diag(table), table.sum(axis=1))
+    return ratio(np.diag(table), table.sum(axis=1))
 
 
 def contamination(probability: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Contamination of each class, shape (classes,); NaN for a class that no object is given."""
     table = confusion(probability, target)
-    return 1 - _ratio(np.diag(table), table.sum(axis=0))
+    return 1 - ratio(np.diag(table), table.sum(axis=0))
 
 
 def balanced_accuracy(probability: np.ndarray, target: np.ndarray) -> float:
@@ -60,7 +60,8 @@ def balanced_accuracy(probability: np.ndarray, target: np.ndarray) -> float:
     return float(np.nanmean(completeness(probability, target)))
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Quotient; NaN for nothing of nothing."""
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
@@ -89,6 +90,11 @@ def calibration_floor(probability: np.ndarray, level: float = 0.95, n: int = 500
     n, seed : int
         Number of simulated samples, and seed of their random numbers.
     """
+    return float(np.quantile(calibration_draws(probability, n, seed), level))
+
+
+def calibration_draws(probability: np.ndarray, n: int = 500, seed: int = 0) -> np.ndarray:
+    """`calibration_error` of samples whose true classes are drawn from the probabilities themselves, shape (n,)."""
     confidence = np.max(probability, axis=1)
     rng = np.random.default_rng(seed)
-    return float(np.quantile([_gap(confidence, rng.random(len(confidence)) < confidence) for _ in range(n)], level))
+    return np.array([_gap(confidence, rng.random(len(confidence)) < confidence) for _ in range(n)])

@@ -252,9 +252,20 @@ def bootstrap_errors(
     dict of str to float
         Standard deviation of each statistic over the resamples; NaN for less than two objects.
     """
-    values = np.asarray(values)
     if len(values) < 2:
         return dict.fromkeys(statistics, float("nan"))
+    drawn = bootstrap_draws(values, statistics, n, seed)
+    return {name: float(np.std(draws, ddof=1)) for name, draws in drawn.items()}
+
+
+def bootstrap_draws(
+    values: np.ndarray, statistics: Mapping[str, Statistic], n: int = 200, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Statistics of resamples, each of shape (n,); parameters as for `bootstrap_errors`.
+
+    With equal seeds, arrays of equal length are resampled alike, so that differences of their statistics are paired.
+    """
+    values = np.asarray(values)
     rng = np.random.default_rng(seed)
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     rows = max(1, _CELLS // len(values))
@@ -262,7 +273,7 @@ def bootstrap_errors(
         sample = values[rng.integers(0, len(values), (min(rows, n - start), len(values)))]
         for name, statistic in statistics.items():
             drawn[name].append(np.atleast_1d(statistic(sample, axis=-1)))
-    return {name: float(np.std(np.concatenate(parts), ddof=1)) for name, parts in drawn.items()}
+    return {name: np.concatenate(parts) for name, parts in drawn.items()}
 
 
 def trivial_baseline(z_spec: np.ndarray) -> dict[str, float]:

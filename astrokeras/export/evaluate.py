@@ -1,73 +1,52 @@
-"""Evaluation of redshifts against the truth."""
+"""Evaluation of estimates against the truth."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import model_validator
 
-from .. import metrics
 from ..errors import ChunkError, OutputError, did_you_mean
 from ..fields import Field, by_name
-from ..stage import Output, Product
-from .atomic import replacing
-from .bins import Bootstrap, EvaluationBins
-from .scores import DEFINITIONS, bin_edges, score, score_bins
+from ..stage import Product
+from .classes import Classes
+from .redshifts import Redshifts
+from .samples import Columns, Estimate, Sample, bin_edges, binned, left_out, score, take
+from .scoring import Scoring, load, nothing_selected, save, splits, total, write_report
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
 
-class Evaluate(Output):
-    """Metrics of redshifts against true ones, as JSON and as a printed table.
+class Evaluate(Scoring):
+    """Metrics of redshifts or classes against true ones, as JSON and as a printed table.
 
-    Scores rows that no model has seen: those with ``split`` equal to ``test`` and, where there is a column ``fold``,
-    those predicted out of fold (``fold`` is not missing and not negative). Point metrics, PDF metrics (if there is a
-    PDF), bootstrap errors, and a trivial baseline: the median true redshift of the sample for every object. Definitions
-    are in `astrokeras.metrics`, and in the file. Rows without target or estimate are counted, not scored.
+    The estimate decides which: ``z_phot`` with its density, or ``class_label`` with the probabilities ``p_*``. Scores
+    rows that no model has seen: those with ``split`` equal to ``test`` and, where there is a column ``fold``, those
+    predicted out of fold (``fold`` is not missing and not negative). Every score comes with a bootstrap error and
+    beside that of a trivial baseline: the median true redshift of the sample, or its most frequent class, for every
+    object. Definitions are in `astrokeras.metrics` and `astrokeras.class_metrics`, and in the file. Rows without target
+    or estimate are counted, not scored.
 
     Parameters
     ----------
-    path : str
-        The JSON file.
-    target, estimate : str
-        Columns with the true and the estimated redshift.
+    estimate : str, optional
+        Column with the estimate; by default ``z_phot`` or ``class_label``, whichever there is or fits the target. With
+        a suffix (``z_phot_rf``) the other columns are those with this suffix.
     pdf : str, optional
-        Column with the PDF, used if it is there; its field says its grid (``z_min``, ``z_max``).
-    interval : tuple of str
-        Columns with the ends of the interval that should hold 68 %, used if both are there.
-    bins : EvaluationBins
-        Bins of magnitude and of redshift.
-    bootstrap : Bootstrap
-        Number of resamples and seed.
-    all_rows : bool
-        Score all rows of a table without a column ``split``: says that no model was trained on any of them.
-    show : bool
-        Print the table.
-    where : str, optional
-        Rows to look at.
+        Column with the PDF of a redshift, by default ``z_pdf`` if it is there; its field says its grid (``z_min``,
+        ``z_max``).
+    interval : tuple of str, optional
+        Columns with the ends of the interval that should hold 68 %, by default ``z_lo`` and ``z_hi`` if they are there.
     """
 
     name: ClassVar[str] = "evaluate"
 
-    target: str = "z_spec"
-    estimate: str = "z_phot"
-    pdf: str | None = "z_pdf"
-    interval: tuple[str, str] = ("z_lo", "z_hi")
-    bins: EvaluationBins = EvaluationBins()
-    bootstrap: Bootstrap = Bootstrap()
-    all_rows: bool = False
-    show: bool = True
-
-    @model_validator(mode="after")
-    def _no_columns(self) -> Self:
-        if self.columns is not None:
-            raise ValueError("evaluate takes no columns: it knows which it needs")
-        return self
+    estimate: str | None = None
+    pdf: str | None = None
+    interval: tuple[str, str] | None = None
 
     def reads(self, available: tuple[Field, ...]) -> tuple[Field, ...]:
         """Fields needed, of those available.
@@ -78,31 +57,23 @@ class Evaluate(Output):
             If a column is missing, or nothing says which rows the model has not seen.
         """
         have = by_name(available)
-        needed = [self.target, self.estimate]
-        if self.bins.magnitude is not None:
-            needed.append(self.bins.magnitude.reads)
-        if self.pdf is not None and ("pdf" in self.model_fields_set or self.pdf in have):
-            needed.append(self.pdf)
-        if "interval" in self.model_fields_set or all(name in have for name in self.interval):
-            needed += self.interval
-        for name in needed:
-            if name not in have:
-                raise ChunkError(f"evaluate: no column {name!r}{did_you_mean(name, have)}")
-        if self.pdf in needed and len(have[self.pdf].shape) != 1:
-            raise ChunkError(
-                f"evaluate: column {self.pdf!r} has cells of shape {have[self.pdf].shape}, not one PDF per row"
-            )
-        marks = [name for name in ("split", "fold") if name in have]
-        if marks and self.all_rows:
-            raise ChunkError(
-                f"evaluate: all_rows would score rows that column {marks[0]!r} says a model was trained on"
-            )
-        if not marks and not self.all_rows:
-            raise ChunkError(
-                "evaluate: no column 'split' says which rows the model has not seen; "
-                "if it has seen none of them, say all_rows: true"
-            )
-        return tuple(have[name] for name in dict.fromkeys(needed + marks))
+        return self._needed(self._kind(have).needs(), have)
+
+    def _kind(self, have: Mapping[str, Field]) -> Estimate:
+        estimate = self.estimate or guessed(self.target, have, self.name)
+        if estimate not in have:
+            raise ChunkError(f"evaluate: no column {estimate!r}{did_you_mean(estimate, have)}")
+        if have[estimate].kind == "str":
+            for key in ("pdf", "interval"):
+                if key in self.model_fields_set:
+                    raise ChunkError(f"evaluate: `{key}` belongs to redshifts, and {estimate!r} holds classes")
+            if self.bins.redshift is not None:
+                raise ChunkError(f"evaluate: `bins.redshift` belongs to redshifts, and {estimate!r} holds classes")
+            return Classes.of(have, self.target or "class_true", estimate, self.name, self.classes)
+        if self.classes is not None:
+            raise ChunkError(f"evaluate: `classes` belongs to classes, and {estimate!r} holds numbers")
+        given = {key: getattr(self, key) for key in ("pdf", "interval") if key in self.model_fields_set}
+        return Redshifts.of(have, self.target or "z_spec", estimate, self.name, given)
 
     def write(self, chunk: QTable, fields: tuple[Field, ...], piece: Path) -> dict[str, Any]:
         """Score the objects of a partition one by one; return counts.
@@ -110,46 +81,31 @@ class Evaluate(Output):
         Raises
         ------
         OutputError
-            If the PDF does not say its grid.
+            If a PDF does not say its grid, or a class has no probability.
         """
         from ..chunk import values
 
         known = by_name(fields)
+        kind = self._kind(known)
         columns = {n: values(chunk[n], f.unit, f"evaluate: column {n!r}") for n, f in known.items()}
         chosen = self._chosen(columns, len(chunk))
-        z_spec, z_phot = (_floats(columns[name]) for name in (self.target, self.estimate))
-        truth = np.isfinite(z_spec) & (z_spec > -1)
-        scored = chosen & truth & np.isfinite(z_phot)
-        sample = {"z_spec": z_spec[scored], "z_phot": z_phot[scored]}
-        if all(name in columns for name in self.interval):
-            low, high = (_floats(columns[name])[scored] for name in self.interval)
-            inside = (low <= sample["z_spec"]) & (sample["z_spec"] <= high)
-            sample["coverage"] = np.where(np.isfinite(low) & np.isfinite(high), inside, np.nan)
-        if self.pdf in columns:
-            grid = _grid(known[self.pdf], columns[self.pdf].shape[1])
-            sample |= metrics.pdf_scores(columns[self.pdf][scored], grid, sample["z_spec"], sample["z_phot"])
-        if self.bins.magnitude is not None:
-            sample["magnitude"] = self.bins.magnitude.values(columns[self.bins.magnitude.reads][scored])
-        with replacing(piece, sync=False) as stream:
-            np.savez(stream, **sample)
+        truth, given = kind.known(columns)
+        scored = chosen & truth & given
+        save(piece, self._sample(kind, columns, scored))
         return {
             "rows": len(chunk),
             "selected": int(chosen.sum()),
             "scored": int(scored.sum()),
             "without_target": int((chosen & ~truth).sum()),
-            "without_estimate": int((chosen & truth & ~scored).sum()),
-            "splits": dict(Counter(np.asarray(columns["split"]).astype(str).tolist())) if "split" in columns else {},
+            "without_estimate": int((chosen & truth & ~given).sum()),
+            "splits": splits(columns),
         }
 
-    def _chosen(self, columns: dict[str, np.ndarray], n: int) -> np.ndarray:
-        if self.all_rows:
-            return np.ones(n, bool)
-        chosen = np.zeros(n, bool)
-        if "split" in columns:
-            chosen |= np.ma.filled(np.ma.asanyarray(columns["split"]) == "test", False)
-        if "fold" in columns:
-            chosen |= np.ma.filled(np.ma.asanyarray(columns["fold"]) >= 0, False)
-        return chosen
+    def _sample(self, kind: Estimate, columns: Columns, rows: np.ndarray) -> Sample:
+        try:
+            return kind.sample(columns, rows) | self._magnitude(columns, rows)
+        except OutputError as error:
+            raise OutputError(f"evaluate: {error}") from None
 
     def close(self, pieces: list[tuple[Path, dict[str, Any]]], product: Product) -> None:
         """Score the sample, write the JSON file and print the table.
@@ -159,80 +115,69 @@ class Evaluate(Output):
         OutputError
             If there is nothing to score, or the file cannot be written.
         """
-        rows = _total([facts for _, facts in pieces])
+        rows = total([facts for _, facts in pieces])
         if not rows["scored"]:
             raise OutputError(f"{product.path}: nothing to score: {_why_nothing(rows)}")
-        report = self.report(_load(pieces), rows, product)
-        with replacing(product.path) as stream:
-            stream.write(
-                json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False, default=str).encode() + b"\n"
-            )
+        report = self.report(load(pieces), rows, product)
+        write_report(report, product)
         if self.show:
             from .score_table import print_scores
 
             print_scores(report, product.path.name)
 
-    def report(self, sample: dict[str, np.ndarray], rows: dict[str, Any], product: Product) -> dict[str, Any]:
+    def report(self, sample: Sample, rows: dict[str, Any], product: Product) -> dict[str, Any]:
         """Everything that goes into the JSON file."""
         n, seed = self.bootstrap.n, self.bootstrap.seed
         magnitude = sample.pop("magnitude", None)
         fields = by_name(product.fields)
-        folds = " or fold >= 0" if "fold" in fields else ""
+        kind = self._kind(fields)
         report: dict[str, Any] = {
-            "selection": "all rows" if self.all_rows else f"split == 'test'{folds}",
-            "where": self.where,
+            **self._selection(fields),
             "rows": rows,
-            "target": self.target,
-            "estimate": self.estimate,
-            "pdf": {"column": self.pdf, **fields[self.pdf].meta} if self.pdf in fields else None,
+            **kind.facts(),
             "bootstrap": {"n": n, "seed": seed},
-            "overall": score(sample, n, seed),
+            "overall": score(kind, sample, n, seed),
         }
-        if magnitude is not None and self.bins.magnitude is not None:
+        if magnitude is not None:
             edges = bin_edges(magnitude, self.bins.magnitude.edges, self.bins.magnitude.n)
-            label = self.bins.magnitude.column or f"{self.bins.magnitude.band} (AB)"
-            report["magnitude"] = {"column": label, **score_bins(sample, magnitude, edges, n, seed)}
+            report["magnitude"] = {"column": self._magnitude_label(), **self._bins(kind, sample, magnitude, edges)}
         if self.bins.redshift is not None:
             edges = bin_edges(sample["z_spec"], self.bins.redshift.edges, self.bins.redshift.n)
-            report["redshift"] = {"column": self.target, **score_bins(sample, sample["z_spec"], edges, n, seed)}
-        report["baseline"] = metrics.trivial_baseline(sample["z_spec"])
-        return report | {"definitions": DEFINITIONS, "provenance": dict(product.provenance)}
+            report["redshift"] = {"column": kind.target, **self._bins(kind, sample, sample["z_spec"], edges)}
+        report["baseline"] = kind.baseline(sample)
+        return report | {"definitions": dict(kind.definitions), "provenance": dict(product.provenance)}
+
+    def _bins(self, kind: Estimate, sample: Sample, values: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
+        n, seed = self.bootstrap.n, self.bootstrap.seed
+        bins = [
+            {"low": low, "high": high, **score(kind, take(sample, rows), n, seed)}
+            for low, high, rows in binned(values, edges)
+        ]
+        return {"bins": bins, **left_out(values, bins)}
 
 
-def _floats(column: np.ndarray) -> np.ndarray:
-    return np.ma.filled(np.ma.asanyarray(column, dtype=float), np.nan)
+def guessed(target: str | None, have: Mapping[str, Field], owner: str) -> str:
+    """Column of the estimate where nobody named it: of the kind of the target, else what there is.
 
-
-def _grid(field: Field, size: int) -> np.ndarray:
-    low, high = (field.meta.get(key) for key in ("z_min", "z_max"))
-    if not isinstance(low, float | int) or not isinstance(high, float | int) or not low < high:
-        raise OutputError(
-            f"evaluate: column {field.name!r} does not say its grid (z_min, z_max), so it cannot be scored"
+    Raises
+    ------
+    ChunkError
+        If there are both redshifts and classes, and no target decides.
+    """
+    if target in have:
+        return "class_label" if have[target].kind == "str" else "z_phot"
+    if target is None and "z_phot" in have and "class_label" in have:
+        raise ChunkError(
+            f"{owner}: there are 'z_phot' and 'class_label'; say `estimate`, or `target: z_spec` or "
+            "`target: class_true`"
         )
-    return np.linspace(low, high, size)
-
-
-def _total(facts: list[dict[str, Any]]) -> dict[str, Any]:
-    keys = ("rows", "selected", "scored", "without_target", "without_estimate")
-    splits: Counter[str] = sum((Counter(f["splits"]) for f in facts), Counter())
-    total: dict[str, Any] = {key: sum(f[key] for f in facts) for key in keys}
-    return total | {"splits": {name or "unused": count for name, count in sorted(splits.items())}}
+    return "class_label" if "class_label" in have and "z_phot" not in have else "z_phot"
 
 
 def _why_nothing(rows: dict[str, Any]) -> str:
     if not rows["selected"]:
-        found = ", ".join(f"{name} {count}" for name, count in rows["splits"].items()) or "none"
-        return f"of {rows['rows']} rows none is a test row (split: {found})"
+        return nothing_selected(rows)
     return (
         f"of {rows['selected']} rows {rows['without_target']} have no target and "
         f"{rows['without_estimate']} others no estimate"
     )
-
-
-def _load(pieces: list[tuple[Path, dict[str, Any]]]) -> dict[str, np.ndarray]:
-    parts = []
-    for path, facts in pieces:
-        if facts["scored"]:
-            with np.load(path, allow_pickle=False) as piece:
-                parts.append(dict(piece))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

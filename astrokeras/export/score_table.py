@@ -1,9 +1,9 @@
-"""Scores as a printed table."""
+"""Scores as printed tables."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.box import SIMPLE
@@ -12,7 +12,7 @@ from rich.table import Table
 
 _NO_LIMIT = 10_000
 #: Heading, name, factor, decimals.
-_COLUMNS = (
+COLUMNS = (
     ("bias", "bias", 1, 4),
     ("sigma_nmad", "sigma_nmad", 1, 4),
     ("outliers %", "outlier_fraction", 100, 2),
@@ -22,24 +22,70 @@ _COLUMNS = (
     ("CRPS", "crps", 1, 4),
     ("LL", "log_likelihood", 1, 2),
     ("odds", "odds", 1, 3),
+    ("accuracy", "accuracy", 1, 4),
+    ("balanced", "balanced_accuracy", 1, 4),
+    ("log-loss", "log_loss", 1, 4),
+    ("Brier", "brier", 1, 4),
+    ("ECE", "ece", 1, 4),
+)
+_CLASS_COLUMNS = (
+    ("completeness", "completeness", 1, 4),
+    ("contamination", "contamination", 1, 4),
+    ("F1", "f1", 1, 4),
+    ("ROC AUC", "roc_auc", 1, 4),
 )
 
 
 def print_scores(report: Mapping[str, Any], title: str) -> None:
     """Print the scores of a report, one line per sample; in parentheses the errors, in units of the last digit."""
-    shown = [c for c in _COLUMNS if c[1] in report["overall"]]
-    rows = report["rows"]
-    caption = f"{rows['scored']} of {rows['selected']} rows scored ({report['selection']})"
-    table = Table(
-        title=title, caption=caption, title_justify="left", caption_justify="left", box=SIMPLE, padding=(0, 1)
-    )
-    table.add_column("sample", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    for heading, *_ in shown:
-        table.add_column(heading, justify="right", no_wrap=True)
+    overall, rows = report["overall"], report["rows"]
+    shown = [c for c in COLUMNS if c[1] in overall]
+    table = new_table(title, f"{rows['scored']} of {rows['selected']} rows scored ({report['selection']})")
+    perfect = "ece_perfect" in overall
+    add_columns(table, ["sample"], ["n", *(c[0] for c in shown), *(["ECE if perfect <"] if perfect else [])])
     for name, scores in _samples(report):
-        table.add_row(name, str(scores["n"]), *(_cell(scores.get(key), *how) for _, key, *how in shown))
-    # Where the table is wider than the terminal, rich would cut cells; a terminal wraps the lines instead.
+        limit = (scores.get("ece_perfect") or {}).get("quantile_95")
+        cells = [cell(scores.get(key), *how) for _, key, *how in shown]
+        table.add_row(name, str(scores["n"]), *cells, *([cell(limit, 1, 4)] if perfect else []))
+    print_table(table)
+    if "classes" in overall:
+        _print_classes(overall)
+
+
+def _print_classes(overall: Mapping[str, Any]) -> None:
+    """Scores of each class, and where its objects went."""
+    names, counts = overall["confusion"]["classes"], overall["confusion"]["counts"]
+    table = new_table("", "n → class: objects of the class in the line with this label")
+    add_columns(table, ["class"], ["n", *(c[0] for c in _CLASS_COLUMNS), *(f"n → {name}" for name in names)])
+    for name, line in zip(names, counts, strict=True):
+        scores = overall["classes"][name]
+        cells = [cell(scores[key], *how) for _, key, *how in _CLASS_COLUMNS]
+        table.add_row(name, str(scores["n"]), *cells, *map(str, line))
+    print_table(table)
+
+
+def new_table(title: str, caption: str) -> Table:
+    """An empty table."""
+    return Table(
+        title=title or None,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE,
+        padding=(0, 1),
+    )
+
+
+def add_columns(table: Table, names: Iterable[str], numbers: Iterable[str]) -> None:
+    """Columns of names, then of numbers."""
+    for heading in names:
+        table.add_column(heading, no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """Print a whole table: where it is wider than the terminal, rich would cut cells; a terminal wraps the lines."""
     console = Console(file=sys.stdout, width=_NO_LIMIT, markup=False, highlight=False)
     console.width = console.measure(table).maximum
     console.print(table)
@@ -49,11 +95,17 @@ def _samples(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
     yield "all", report["overall"]
     for kind in ("magnitude", "redshift"):
         for part in (report.get(kind) or {}).get("bins", ()):
-            yield f"{report[kind]['column']} {part['low']:.4g} to {part['high']:.4g}", part
+            yield bin_name(report[kind]["column"], part), part
     yield "baseline", {"n": report["overall"]["n"], **report["baseline"]}
 
 
-def _cell(score: Any, factor: float, decimals: int) -> str:
+def bin_name(column: str, part: Mapping[str, Any]) -> str:
+    """Name of a bin, for people."""
+    return f"{column} {part['low']:.4g} to {part['high']:.4g}"
+
+
+def cell(score: Any, factor: float, decimals: int) -> str:
+    """A score, with its error in units of the last digit."""
     if score is None or (isinstance(score, Mapping) and score["value"] is None):
         return "-"
     if not isinstance(score, Mapping):
