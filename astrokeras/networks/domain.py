@@ -6,6 +6,8 @@ import numpy as np
 from ..layers import AsinhMagnitudes, Colors, DomainScore, MaskedNormalization, PriorShrinkage
 from .encoder import INPUTS, photometry_inputs
 
+#: Smallest scale of a magnitude, a color or the logarithm of an error: errors that hardly differ make no distance.
+SMALLEST = 0.1
 #: Distances are told apart up to this many scales, farther than a network needs its features.
 LIMIT = 20.0
 
@@ -44,6 +46,8 @@ def domain_network(train, calibrate, n_references=1024, seed=0):
     values, mask = _values(asinh, rows)
     normalised = MaskedNormalization(LIMIT, name="features")
     normalised.adapt(values, mask)
+    floor = np.repeat([SMALLEST, 0.0], [3 * n_bands - 1, n_extra])
+    normalised.scale.assign(np.maximum(keras.ops.convert_to_numpy(normalised.scale), floor))
     features = keras.Model(inputs, normalised(_values(asinh, inputs)), name="domain_features")
     score = DomainScore(n_references, name="score")
     needs = np.concatenate([np.eye(n_bands), _pairs(n_bands), np.eye(n_bands), np.zeros((n_bands, n_extra))], axis=1)
