@@ -12,14 +12,18 @@ from .errors import OutputError
 from .executors import Executor, Outcome
 from .expression import Expression
 from .fields import Field, by_name
+from .flags import Flag
 from .links import Link
 from .plan import Plan
-from .progress import Reporter
+from .progress import LOG, Reporter
 from .provenance import identity, product_facts
 from .stage import Output, Product, Stage
 from .store import Store, digest, receipt, write_json
 from .tallies import findings
 from .work import Laps, PieceTask, Times, add_times, make_piece
+
+#: Share of objects flagged OUT_OF_DOMAIN above which a product warns; of objects like those trained on it is .01.
+MOST_OUT_OF_DOMAIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -210,7 +214,9 @@ def _close(
         for name, count in facts["flags"].items():
             flags[name] = flags.get(name, 0) + count
     rows, before = (sum(m[k] for m in made) for k in ("rows", "rows_before"))
+    warnings = _warnings(rows, flags)
     counts = {"rows": rows, "rows_left_out_by_where": before - rows, "flags": flags}
+    counts |= {"warnings": warnings} if warnings else {}
     product = Product(product.path, product.fields, {**product.provenance, **counts})
     output.close([(t.directory / "piece", m["facts"]) for t, m in zip(tasks, made, strict=True)], product)
     state = product.path.stat()
@@ -219,4 +225,18 @@ def _close(
     if before and not rows:
         delivery.reporter.say(f"warning: `where` left none of {before} rows for {product.path}")
     delivery.reporter.say(f"{product.path}: {rows} rows" + "".join(f", {n} {name}" for name, n in flags.items()))
+    for warning in warnings:
+        delivery.reporter.say(f"warning: {product.path}: {warning}")
+        LOG.warning("%s: %s", product.path, warning)
     return {"path": str(product.path), "state": "written", "models": product.provenance["models"], **counts}
+
+
+def _warnings(rows: int, flags: dict[str, int]) -> list[str]:
+    """What a product says of itself: too many objects unlike those the model was trained on."""
+    outside = flags.get(Flag.OUT_OF_DOMAIN.name, 0)
+    if not rows or outside <= MOST_OUT_OF_DOMAIN * rows:
+        return []
+    return [
+        f"{outside / rows:.0%} of {rows} rows are OUT_OF_DOMAIN, where 1 % is expected: "
+        "this field is not like the training set of the model, and what is said of its errors does not hold"
+    ]

@@ -32,6 +32,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "parquet": "astrokeras.export.tables:Parquet",
         "evaluate": "astrokeras.export.evaluate:Evaluate",
         "qp": "astrokeras.export.qp:Qp",
+        "coverage": "astrokeras.export.coverage:Coverage",
     },
 }
 

@@ -6,6 +6,8 @@ import numpy as np
 from ..layers import AsinhMagnitudes, Colors, DomainScore, MaskedNormalization, PriorShrinkage
 from .encoder import INPUTS, photometry_inputs
 
+#: Smallest scale of a magnitude, a color or the logarithm of an error: errors that hardly differ make no distance.
+SMALLEST = 0.1
 #: Distances are told apart up to this many scales, farther than a network needs its features.
 LIMIT = 20.0
 
@@ -47,6 +49,8 @@ def domain_network(train, calibrate, n_references=1024, seed=0, errors=True):
     values, mask = _values(asinh, rows, errors)
     normalised = MaskedNormalization(LIMIT, name="features")
     normalised.adapt(values, mask)
+    floor = np.repeat([SMALLEST, 0.0], [values.shape[1] - n_extra, n_extra])
+    normalised.scale.assign(np.maximum(keras.ops.convert_to_numpy(normalised.scale), floor))
     features = keras.Model(inputs, normalised(_values(asinh, inputs, errors)), name="domain_features")
     score = DomainScore(n_references, name="score")
     n_masks = n_extra if "extra_observed" in rows else 0

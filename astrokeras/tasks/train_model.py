@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import TrainingError
 from ..fields import Field
 from ..models.card import DOMAIN_SCORE, Card, Training, versions
+from ..models.coverage import count, pairs, write_coverage
 from ..models.tensors import domain
 from ..split import assign, groups, row_keys
 from .examples import Examples
@@ -137,6 +138,8 @@ def train_and_save(
     )
     save(directory, model, done, rows["train"].take(np.arange(min(16, len(rows["train"])))).tensors, overwrite=True)
     write_json(directory / "history.json", histories)
+    fluxes = inputs_of(card, tensors, parts["train"])
+    write_coverage(count({band: fluxes[f"flux_{band}"] for band in card.bands}, pairs(card.bands)), directory)
 
 
 def _check(learner: Learner, rows: Mapping[str, Examples]) -> None:

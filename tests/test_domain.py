@@ -1,0 +1,113 @@
+"""The domain of a model in the stages: the score, the flag, missing bands, and the rehearsal behind a classifier."""
+
+import numpy as np
+import pytest
+
+from astrokeras import Classify, PhotoZ
+from astrokeras.flags import Flag
+from astrokeras.models.bundle import load, verify
+from astrokeras.synthetic.catalog import Synthetic
+from astrokeras.tasks.extrapolation import FEWEST
+
+BANDS = ("u", "g", "r", "i", "z")
+
+
+def catalog(rows, seed, **parameters):
+    source = Synthetic(rows=rows, seed=seed, **parameters)
+    return source.read(next(iter(source.partitions(rows))), [f.name for f in source.fields()])
+
+
+def outside(table):
+    return (np.asarray(table["flags"]) & Flag.OUT_OF_DOMAIN) > 0
+
+
+def test_the_score_sets_the_flag(small_model):
+    stage = PhotoZ.from_pretrained(small_model, pdf=False)
+    alike, faint = (catalog(1500, 5, classes={"galaxy": 1}, **more) for more in ({}, {"mag_limit": 24.5}))
+    out = stage(alike), stage(faint)
+    for table in out:
+        np.testing.assert_array_equal(outside(table), np.asarray(table["domain_score"]) > 1)
+    assert 0.002 < outside(out[0]).mean() < 0.04
+    assert outside(out[1]).mean() > 0.3
+
+
+def test_the_score_is_that_of_the_nearest_training_row(small_model):
+    """An object that is a training row scores less than its neighbour; one of another color scores far more."""
+    stage = PhotoZ.from_pretrained(small_model, pdf=False)
+    table = catalog(200, 6, classes={"galaxy": 1})
+    red = table.copy()
+    red["flux_g"] *= 1e-2
+    assert np.median(stage(red)["domain_score"]) > 5 * np.median(stage(table)["domain_score"])
+
+
+def test_a_missing_band_is_no_distance(small_model):
+    stage = PhotoZ.from_pretrained(small_model, pdf=False)
+    table = catalog(1000, 7, classes={"galaxy": 1})
+    table["flux_u"][:] = np.nan
+    assert outside(stage(table)).mean() < 0.04
+    # And what cannot be scored has no score, and no flag of it.
+    for band in BANDS:
+        table[f"flux_{band}"][:] = np.nan
+    nothing = stage(table)
+    assert np.isnan(nothing["domain_score"]).all()
+    assert not outside(nothing).any()
+
+
+def test_the_score_survives_saving_and_its_golden_rows_verify(small_model):
+    assert verify(small_model).ok
+    assert load(small_model).model.output["domain_score"].shape == (None,)
+
+
+def test_a_suffix_goes_with_the_score(small_model):
+    out = PhotoZ.from_pretrained(small_model, pdf=False, suffix="mine")(catalog(20, 1))
+    assert "domain_score_mine" in out.colnames
+
+
+RECIPE = {"width": 16, "depth": 1, "members": 1, "epochs": 10, "threads": 1, "seed": 2}
+
+
+@pytest.fixture(scope="module")
+def shifted(tmp_path_factory):
+    """A classifier of bright objects, and fainter ones."""
+    rows = 3 * FEWEST * 2
+    table = catalog(rows, 9, mag_limit=20.0, classes={"star": 0.4, "galaxy": 0.4, "qso": 0.2})
+    stage = Classify(bands=BANDS, classes=("STAR", "GALAXY", "QSO"), train={**RECIPE, "regions": 3})
+    fitted = stage.fit(table, tmp_path_factory.mktemp("shifted") / "m")
+    return fitted, catalog(3000, 10, mag_limit=23.0, classes={"star": 0.4, "galaxy": 0.4, "qso": 0.2})
+
+
+def log_loss(p, label):
+    return -np.log(np.maximum(p[np.arange(len(p)), label], 1e-9)).mean()
+
+
+def test_probabilities_out_of_the_domain_go_back_to_the_class_ratio(shifted):
+    stage, table = shifted
+    shrinkage = load(stage.model).model.get_layer("shrinkage")
+    rate, prior = float(shrinkage.rate.numpy()), shrinkage.prior.numpy()
+    np.testing.assert_allclose(prior, stage.card().class_fractions, atol=1e-6)
+    assert rate > 0
+    out = stage(table)
+    p = np.stack([out["p_star"], out["p_galaxy"], out["p_qso"]], axis=1)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+    share = np.maximum(out["domain_score"], 1)[:, None] ** -rate
+    network = (p - (1 - share) * prior) / share
+    # Without the pull a network out of its domain is too sure of itself.
+    label = np.array([("STAR", "GALAXY", "QSO").index(c) for c in table["class_true"]])
+    far = outside(out)
+    assert far.mean() > 0.2
+    np.testing.assert_allclose(p[~far], network[~far], atol=1e-5)
+    assert log_loss(p[far], label[far]) < log_loss(network[far], label[far])
+
+
+def test_few_rows_or_no_regions_leave_probabilities_alone(tmp_path):
+    table = catalog(FEWEST, 3)
+    stage = Classify(bands=BANDS, classes=("STAR", "GALAXY", "QSO"), train=RECIPE).fit(table, tmp_path / "m")
+    assert float(load(stage.model).model.get_layer("shrinkage").rate.numpy()) == 0
+
+
+def test_a_prior_of_the_field_keeps_the_score(shifted):
+    stage, table = shifted
+    prior = {"band": "r", "table": [{"ratio": {"STAR": 0.8, "GALAXY": 0.15, "QSO": 0.05}}]}
+    with_prior = Classify.from_pretrained(stage.model, prior=prior)(table)
+    np.testing.assert_array_equal(with_prior["domain_score"], stage(table)["domain_score"])
+    assert not np.allclose(with_prior["p_star"], stage(table)["p_star"])
