@@ -21,6 +21,7 @@ LAYERS = (
         "flags",
         "metrics",
         "densities",
+        "conformal",
         "probabilities",
         "class_metrics",
         "priors",

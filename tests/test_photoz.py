@@ -16,7 +16,7 @@ from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.tasks.photoz_recipe import PhotozRecipe, redshift_range, usable_targets
 from astrokeras.tasks.train_model import model_name
 
-TINY = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "n_grid": 32, "threads": 1, "seed": 3}
+TINY = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "n_grid": 32, "threads": 1, "seed": 3, "cross_fit": 0}
 BANDS = ("g", "r", "i")
 
 

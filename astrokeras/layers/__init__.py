@@ -5,6 +5,7 @@ from .domain import DomainScore, PriorShrinkage
 from .limits import LimitDepths, LimitSimulation
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
 from .photometry import AsinhMagnitudes, BandDropout, Colors, ErrorJitter, MaskedNormalization
+from .recalibration import Recalibration, ReferenceMagnitude
 
 __all__ = [
     "AsinhMagnitudes",
@@ -22,6 +23,8 @@ __all__ = [
     "MixtureLogits",
     "PriorCorrection",
     "PriorShrinkage",
+    "Recalibration",
+    "ReferenceMagnitude",
     "SplineLogits",
     "Temperature",
     "TemperatureScaling",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, model_
 from .. import dates
 from ..errors import ModelError, did_you_mean
 from ..fields import FACTS, Band, Field, by_name, flux_field
+from .calibration import Calibration
 
 #: Output of a graph: distance to the training rows.
 DOMAIN_SCORE = Field(
@@ -165,6 +166,8 @@ class Card(Part):
         Share of each class among the training rows, to which the probabilities refer.
     class_sets : ClassSetRule, optional
         How ``class_set`` is made.
+    calibration : Calibration, optional
+        Of redshifts: how it was done, conformal intervals, cuts in quality.
     domain : dict
         Input column to the range that the training rows cover. Outside it, ``Flag.OUT_OF_DOMAIN``, unless the graph
         has an output ``domain_score``, which says it better.
@@ -194,6 +197,7 @@ class Card(Part):
     classes: tuple[str, ...] = ()
     class_fractions: tuple[float, ...] = ()
     class_sets: ClassSetRule | None = None
+    calibration: Calibration | None = None
     domain: dict[str, tuple[float, float]] = {}
     training: Training = Training()
     metrics: tuple[Metric, ...] = ()

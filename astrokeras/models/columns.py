@@ -7,15 +7,14 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ..densities import pdf_summary
 from ..errors import ModelError, did_you_mean
 from ..fields import FLAGS, Field, by_name
 from ..flags import Flag
 from ..probabilities import conformal_sets, entropy
-from .card import DOMAIN_SCORE, Card, Grid
+from .card import DOMAIN_SCORE, Card
+from .redshift_columns import MISSING, redshift_columns, redshift_fields
 
 Arrays = dict[str, np.ndarray]
-_Z = "src.redshift.phot"
 
 
 def probability_column(name: str) -> str:
@@ -38,7 +37,7 @@ def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Fie
     ModelError
         If the model gives no such column.
     """
-    known = _class_fields(card) if card.task == "classify" else redshift_fields(card.grid)
+    known = _class_fields(card) if card.task == "classify" else redshift_fields(card.grid, card.calibration)
     known += (DOMAIN_SCORE,) if card.scores_domain else ()
     if columns is None:
         return known
@@ -47,23 +46,6 @@ def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Fie
         if name not in named:
             raise ModelError(f"model {card.name} gives no column {name!r}{did_you_mean(name, named)}")
     return tuple(named[name] for name in columns)
-
-
-def redshift_fields(grid: Grid) -> tuple[Field, ...]:
-    """Fields of a density on a grid, and of what is drawn from it."""
-    return (
-        Field(name="z_phot", description="Photometric redshift: median of the PDF", ucd=_Z),
-        Field(name="z_mode", description="Photometric redshift: highest node of the PDF", ucd=_Z),
-        Field(name="z_lo", description="16 % quantile of the redshift PDF", ucd=f"{_Z};stat.min"),
-        Field(name="z_hi", description="84 % quantile of the redshift PDF", ucd=f"{_Z};stat.max"),
-        Field(
-            name="z_pdf",
-            shape=(grid.n,),
-            description="Redshift probability density on the uniform grid from z_min to z_max",
-            ucd=f"stat.probability;{_Z}",
-            meta={"z_min": grid.z_min, "z_max": grid.z_max},
-        ),
-    )
 
 
 def _class_fields(card: Card) -> tuple[Field, ...]:
@@ -91,8 +73,9 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
     Parameters
     ----------
     outputs : mapping of numpy.ndarray
-        ``z_pdf`` ``(rows, grid)``, density at the nodes of ``card.grid``; or ``p_class`` ``(rows, classes)``,
-        probabilities in the order of ``card.classes``; and ``domain_score`` ``(rows,)``.
+        ``z_pdf`` ``(rows, grid)``, density at the nodes of ``card.grid``, and ``magnitude`` ``(rows,)`` of a model that
+        is calibrated; or ``p_class`` ``(rows, classes)``, probabilities in the order of ``card.classes``; and
+        ``domain_score`` ``(rows,)``.
     card : Card
         Of the model.
     columns : iterable of str, optional
@@ -101,27 +84,13 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
     Returns
     -------
     dict of numpy.ndarray
-        float32, or text, one entry per column.
+        float32, int16 or text, one entry per column.
     """
     names = [f.name for f in output_fields(card, columns)]
-    found = _class_columns(outputs, card) if card.task == "classify" else _redshift_columns(outputs, card, names)
+    found = _class_columns(outputs, card) if card.task == "classify" else redshift_columns(outputs, card, names)
     if DOMAIN_SCORE.name in names:
         found[DOMAIN_SCORE.name] = np.asarray(outputs[DOMAIN_SCORE.name], np.float32)
     return {name: found[name] for name in names}
-
-
-def _redshift_columns(outputs: Mapping[str, np.ndarray], card: Card, names: list[str]) -> Arrays:
-    pdf = outputs["z_pdf"]
-    found = {"z_pdf": pdf}
-    if set(names) - {"z_pdf", DOMAIN_SCORE.name}:
-        summary = pdf_summary(pdf, card.grid.nodes())
-        found |= {
-            "z_phot": summary["median"],
-            "z_mode": summary["mode"],
-            "z_lo": summary["q16"],
-            "z_hi": summary["q84"],
-        }
-    return {name: np.asarray(values, np.float32) for name, values in found.items()}
 
 
 def _class_columns(outputs: Mapping[str, np.ndarray], card: Card) -> Arrays:
@@ -146,13 +115,13 @@ def _set_names(p: np.ndarray, sets: np.ndarray, classes: np.ndarray) -> np.ndarr
 
 
 def blank(columns: Mapping[str, np.ndarray], flags: np.ndarray) -> Arrays:
-    """Columns with NaN, or no text, in the rows whose flags hold NO_DATA."""
+    """Columns with NaN, the null of an integer or no text in the rows whose flags hold NO_DATA."""
     hidden = (flags & Flag.NO_DATA) != 0
     return {name: _hide(values, hidden) for name, values in columns.items()}
 
 
 def _hide(values: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    missing = {"U": np.str_(""), "f": np.float32(np.nan)}[values.dtype.kind]
+    missing = {"U": np.str_(""), "f": np.float32(np.nan), "i": np.int16(MISSING)}[values.dtype.kind]
     return np.where(hidden.reshape(-1, *[1] * (values.ndim - 1)), missing, values)
 
 

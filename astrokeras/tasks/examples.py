@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +23,19 @@ class Examples:
         Redshift, or number of the class, ``(rows,)``.
     weight : ndarray, optional
         Weight of each row in the loss, ``(rows,)``.
+    group : ndarray of int, optional
+        Rows of one group may be one object, ``(rows,)``.
     """
 
     tensors: Tensors
     target: np.ndarray
     weight: np.ndarray | None = None
+    group: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Examples:
         """Some of the rows."""
-        weight = None if self.weight is None else self.weight[rows]
-        return Examples({k: v[rows] for k, v in self.tensors.items()}, self.target[rows], weight)
+        weight, group = (None if values is None else values[rows] for values in (self.weight, self.group))
+        return Examples({k: v[rows] for k, v in self.tensors.items()}, self.target[rows], weight, group)
 
     def __len__(self) -> int:
         return len(self.target)
@@ -44,3 +47,32 @@ class Examples:
             total.update(np.ascontiguousarray(self.tensors[name]).tobytes())
         total.update(np.ascontiguousarray(self.target, np.float64).tobytes())
         return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Predictions, before any calibration, of networks that never saw the rows.
+
+    Attributes
+    ----------
+    examples : Examples
+        Training rows.
+    output : ndarray
+        First output of the network that was trained without the row, ``(rows, ...)``.
+    aside : Examples
+        Rows that no network was trained on, the model neither.
+    aside_output : ndarray
+        First output of the networks of all folds, ``(folds, rows aside, ...)``.
+    """
+
+    examples: Examples
+    output: np.ndarray
+    aside: Examples
+    aside_output: np.ndarray
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Rows of several parts, one after the other, without weights and groups."""
+    names = parts[0].tensors
+    tensors = {name: np.concatenate([part.tensors[name] for part in parts]) for name in names}
+    return Examples(tensors, np.concatenate([part.target for part in parts]))

@@ -63,7 +63,7 @@ def fit(stage: Any, dataset: Table, directory: Path, on_epoch: Callable[[str], N
         "notes": odd.said(),
     }
     parts = {name: np.flatnonzero(known & (part == name)) for name in TRAINING_PARTS}
-    train_and_save(stage.learner(card), tensors, target, parts, directory, facts, on_epoch)
+    train_and_save(stage.learner(card), tensors, target, parts, group, directory, facts, on_epoch)
 
 
 def _scattered(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:

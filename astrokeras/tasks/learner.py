@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models.card import Card, Metric
-from .examples import Examples
+from .examples import Examples, HeldOut
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -55,6 +55,15 @@ class Learner:
 
     def finish(self, members: Sequence[keras.Model], rows: Mapping[str, Examples]) -> tuple[keras.Model, Card]:
         """Join the members and calibrate them on the rows ``calibrate``; what that gives may go into the card."""
+        raise NotImplementedError
+
+    @property
+    def folds(self) -> int:
+        """Folds of the training rows to calibrate with; 0 for none."""
+        return 0
+
+    def recalibrate(self, model: keras.Model, card: Card, held: HeldOut) -> tuple[keras.Model, Card]:
+        """Calibrate a finished model on predictions out of fold; needed where ``folds`` is not 0."""
         raise NotImplementedError
 
     def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:

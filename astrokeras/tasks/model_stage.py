@@ -42,6 +42,7 @@ RULES = {
     "classes",
     "class_fractions",
     "class_sets",
+    "calibration",
     "domain",
 }
 Override = Literal["filter", "photometry", "dereddened"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..fields import Field
 from ..models.card import Card, Metric
-from .examples import Examples
+from .examples import Examples, HeldOut
 from .learner import MEASURED_ON, TRUNK, Learner, outputs
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ _SHAPE = ("network", "coefficients", "components", "band_dropout", "error_jitter
 
 
 class PhotozLearner(Learner):
-    """Members give the log density of the redshift; their mean gets a temperature."""
+    """Members give the log density of the redshift; their mean is recalibrated, or gets at least a temperature."""
 
     def member(self, encoder: keras.Model) -> keras.Model:
         """See `Learner.member`."""
@@ -39,10 +42,48 @@ class PhotozLearner(Learner):
 
         model = ensemble(members)
         held = rows["calibrate"]
-        if len(held):
+        if len(held) and not self.folds:
             temperature = fit_temperature(outputs(model, held, "z_pdf"), self.card.grid.nodes(), held.target)
             model.get_layer("z_pdf").set_temperature(temperature)
         return model, self.card
+
+    @property
+    def folds(self) -> int:
+        """See `Learner.folds`."""
+        return self.recipe.cross_fit
+
+    def recalibrate(self, model: keras.Model, card: Card, held: HeldOut) -> tuple[keras.Model, Card]:
+        """See `Learner.recalibrate`."""
+        import keras
+
+        from ..layers import ReferenceMagnitude
+        from ..networks.recalibration import recalibrated
+        from .photoz_calibration import Sample, calibration
+
+        number = self._magnitude_band(held.examples.tensors)
+        reference = ReferenceMagnitude(number)
+        reference.adapt(*(held.examples.tensors[name] for name in ("flux", "flux_err", "observed")))
+
+        def sample(pdf: np.ndarray, rows: Examples) -> Sample:
+            magnitude = reference([rows.tensors["flux"], rows.tensors["observed"]])
+            return Sample(pdf, rows.target, keras.ops.convert_to_numpy(magnitude), card.grid.nodes())
+
+        own = sample(outputs(model, held.aside, "z_pdf"), held.aside) if len(held.aside) else None
+        found = calibration(sample(held.output, held.examples), self.folds, own, held.aside_output)
+        model.get_layer("z_pdf").set_temperature(found.temperature)
+        band = card.bands[number]
+        magnitude = Field(name="magnitude", unit="mag", description=f"Asinh magnitude (AB) in band {band}")
+        facts = found.facts.model_copy(update={"band": band})
+        update = {"calibration": facts, "outputs": (*card.outputs, magnitude)}
+        return recalibrated(model, found.pit_map, reference), card.model_copy(update=update)
+
+    def _magnitude_band(self, tensors: Mapping[str, np.ndarray]) -> int:
+        """Number of the band whose magnitude the recalibration follows."""
+        if self.recipe.magnitude_band is not None:
+            return self.card.bands.index(self.recipe.magnitude_band)
+        seen, error = tensors["observed"] > 0, tensors["flux_err"]
+        ratio = np.divide(tensors["flux"], error, out=np.zeros_like(error), where=seen & (error > 0))
+        return int(np.argmax([np.median(column[here]) for column, here in zip(ratio.T, seen.T, strict=True)]))
 
     def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:
         """See `Learner.metrics`."""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import AfterValidator
 from pydantic import Field as Parameter
 
 from ..errors import TrainingError
+from ..fields import Band
 from .recipe import Recipe
 
 #: Redshifts just below zero are galaxies with peculiar velocities; below this they are failures.
 LOWEST_REDSHIFT = -0.02
+
+
+def _folds(number: int) -> int:
+    if number == 1:
+        raise ValueError("one fold leaves nothing to train on; say 0, or 2 and more")
+    return number
 
 
 class PhotozRecipe(Recipe):
@@ -33,6 +41,12 @@ class PhotozRecipe(Recipe):
         Range of the redshift grid; by default from 0 to just beyond the largest training redshift.
     n_grid : int
         Nodes of the grid.
+    cross_fit : int
+        Folds of the training rows, each predicted by one more network that has not seen it: on these predictions the
+        densities are recalibrated, and intervals and cuts in quality are found. 0 does without: then there is only one
+        temperature, fitted on the rows ``calibrate``.
+    magnitude_band : str, optional
+        Band whose magnitude the recalibration follows; by default that of the highest signal to noise.
     """
 
     target: str = "z_spec"
@@ -43,6 +57,8 @@ class PhotozRecipe(Recipe):
     z_min: float | None = None
     z_max: float | None = None
     n_grid: int = Parameter(default=200, ge=16, le=4096)
+    cross_fit: Annotated[int, AfterValidator(_folds)] = Parameter(default=5, ge=0, le=50)
+    magnitude_band: Band | None = None
 
 
 def redshift_range(recipe: PhotozRecipe, target: np.ndarray) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from ..models.card import DOMAIN_SCORE, Card, Training, versions
 from ..models.coverage import count, pairs, write_coverage
 from ..models.tensors import domain
 from ..split import assign, groups, row_keys
+from .cross_fit import held_out
 from .examples import Examples
 from .extrapolation import scored
 from .guards import absent_classes, check_inputs, inputs_of
@@ -91,6 +92,7 @@ def train_and_save(
     tensors: Mapping[str, np.ndarray],
     target: np.ndarray,
     parts: Mapping[str, np.ndarray],
+    group: np.ndarray,
     directory: Path,
     facts: Mapping[str, Any],
     on_epoch: Callable[[str], None] | None,
@@ -105,6 +107,8 @@ def train_and_save(
         Inputs and truth of all rows.
     parts : mapping of ndarray of int
         Rows of each of `TRAINING_PARTS`.
+    group : ndarray of int
+        Rows of one group may be one object.
     directory : Path
         Where the model goes.
     facts : mapping
@@ -120,7 +124,7 @@ def train_and_save(
     from ..models.bundle import save
     from ..store import write_json
 
-    everything = Examples(tensors, target)
+    everything = Examples(tensors, target, group=group)
     rows = {name: everything.take(part) for name, part in parts.items()}
     _check(learner, rows)
     notes = [*facts["notes"], *_warnings(learner, everything, parts)]
@@ -128,6 +132,8 @@ def train_and_save(
         LOG.warning("%s", note)
     members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
     model, card = learner.finish(members, rows)
+    if learner.folds:
+        model, card = learner.recalibrate(model, card, held_out(learner, rows, on_epoch))
     model = scored(learner, model, rows, on_epoch)
     done = card.model_copy(
         update={
