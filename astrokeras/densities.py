@@ -132,19 +132,22 @@ def pdf_odds(pdf, grid, center, width=ODDS_WIDTH):
 def _between(pdf, grid, low, high):
     """Share of the integral of each density between two redshifts."""
     step = (grid[-1] - grid[0]) / (len(grid) - 1)
-    sums = np.cumsum(pdf, axis=1, dtype=np.float64)
-    # The trapezoid rule in units of the step: half of both ends is left out.
-    total = sums[:, -1] - 0.5 * (pdf[:, 0] + pdf[:, -1].astype(np.float64))
-    good = np.isfinite(total) & (total > 0) & np.isfinite(low)
     rows, last = np.arange(len(pdf)), len(grid) - 1
-    reached = []
-    for z in (low, high):
-        place = np.clip((np.where(good, z, grid[0]) - grid[0]) / step, 0, last)
-        cell = np.minimum(place.astype(int), last - 1)
-        t = place - cell
-        left, right = pdf[rows, cell].astype(np.float64), pdf[rows, cell + 1].astype(np.float64)
-        reached.append(sums[rows, cell] - 0.5 * left + t * (left + 0.5 * t * (right - left)))
-    return np.divide(reached[1] - reached[0], total, out=np.full(len(pdf), np.nan), where=good)
+    # What is no density gives NaN, which `good` finds.
+    with np.errstate(invalid="ignore"):
+        sums = np.cumsum(pdf, axis=1, dtype=np.float64)
+        # The trapezoid rule in units of the step: half of both ends is left out.
+        total = sums[:, -1] - 0.5 * (pdf[:, 0] + pdf[:, -1].astype(np.float64))
+        good = np.isfinite(total) & (total > 0) & np.isfinite(low)
+        reached = []
+        for z in (low, high):
+            place = np.clip((np.where(good, z, grid[0]) - grid[0]) / step, 0, last)
+            cell = np.minimum(place.astype(int), last - 1)
+            t = place - cell
+            left, right = pdf[rows, cell].astype(np.float64), pdf[rows, cell + 1].astype(np.float64)
+            reached.append(sums[rows, cell] - 0.5 * left + t * (left + 0.5 * t * (right - left)))
+        share = reached[1] - reached[0]
+    return np.divide(share, total, out=np.full(len(pdf), np.nan), where=good)
 
 
 def pdf_risk(pdf, grid, width=RISK_WIDTH):

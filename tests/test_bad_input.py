@@ -32,7 +32,7 @@ CATALOG = "source:\n  catalog: {files: c.fits, bands: [g, r]}\n"
 COLORS = "stages:\n  - colors: {bands: [g, r]}\n"
 TRAIN = (
     "stages:\n  - photoz:\n      bands: [g, r]\n      save: model\n"
-    "      train: {width: 8, depth: 1, members: 1, epochs: 1, n_grid: 16, threads: 1}\n"
+    "      train: {width: 8, depth: 1, members: 1, epochs: 1, n_grid: 16, threads: 1, cross_fit: 0}\n"
 )
 APPLY = "stages:\n  - photoz: {model: m}\n"
 OUTPUT = "outputs:\n  - votable: {path: out.vot}\n"

@@ -422,7 +422,7 @@ stages:
   - photoz:
       bands: [g, r, i]
       save: models/m/1.0.0
-      train: {target: z, width: 8, depth: 1, members: 1, epochs: 1, n_grid: 16, threads: 1}
+      train: {target: z, width: 8, depth: 1, members: 1, epochs: 1, n_grid: 16, threads: 1, cross_fit: 0}
 outputs:
   - evaluate: {path: metrics.json, target: z}
   - parquet: {path: out.parquet, columns: [ids, z, z_phot]}

@@ -297,7 +297,7 @@ def test_fields_of_a_survey_are_pooled(here):
 
 def test_redshifts_of_all_folds_are_on_one_grid(here):
     """The object with the largest redshift is in one fold only, and sets the end of the grid of all."""
-    recipe = "{width: 8, depth: 1, members: 1, epochs: 1, n_grid: 16, threads: 1}"
+    recipe = "{width: 8, depth: 1, members: 1, epochs: 1, n_grid: 16, threads: 1, cross_fit: 0}"
     text = HEAD + "split: {folds: 2, seed: 1}\nsource:\n  catalog: {files: c.parquet, bands: [g, r]}\n"
     text += f"stages:\n  - photoz: {{bands: [g, r], save: saved, train: {recipe}}}\n"
     text += "outputs:\n  - parquet: {path: out.parquet, columns: [ids, fold, z_phot, z_pdf]}\n"

@@ -20,7 +20,7 @@ from astrokeras.models.card_file import read_card
 from astrokeras.synthetic.catalog import Synthetic
 
 BANDS = ("u", "g", "r", "i", "z")
-RECIPE = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "n_grid": 24, "threads": 1, "seed": 3}
+RECIPE = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "n_grid": 24, "threads": 1, "seed": 3, "cross_fit": 0}
 
 
 def synthetic(rows=60, seed=5):

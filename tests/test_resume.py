@@ -29,7 +29,7 @@ HEAD = "astrokeras: 1\nname: t\npartition: {rows: 1024}\n"
 SOURCE = "source:\n  synthetic: {rows: 2000, seed: 2}\n"
 STAGES = "stages:\n  - colors: {bands: [g, r]}\n  - magnitudes: {bands: [r]}\n"
 OUTPUT = "outputs:\n  - parquet: {path: out.parquet, columns: [ids, 'color_*', mag_r, flags]}\n"
-RECIPE = "{width: 8, depth: 1, members: 1, epochs: 1, n_grid: 16, threads: 1}"
+RECIPE = "{width: 8, depth: 1, members: 1, epochs: 1, n_grid: 16, threads: 1, cross_fit: 0}"
 GALAXIES = "source:\n  synthetic: {rows: 600, seed: 2, classes: {galaxy: 1}}\n"
 TRAIN = f"stages:\n  - photoz: {{bands: [g, r, i], save: models/first/1.0.0, train: {RECIPE}}}\n"
 

@@ -250,7 +250,7 @@ split: {test: 0.2, validate: 0.1, calibrate: 0.1}
 stages:
   - photoz:
       bands: [g, r, i]
-      train: {width: 16, depth: 1, members: 1, epochs: 3, n_grid: 32, threads: 1}
+      train: {width: 16, depth: 1, members: 1, epochs: 3, n_grid: 32, threads: 1, cross_fit: 0}
       save: model
 outputs:
   - votable: {path: out.vot}

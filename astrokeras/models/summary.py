@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .calibration import Calibration
 from .card import Card
 
 
@@ -29,6 +30,7 @@ def summary(card: Card) -> list[tuple[str, str]]:
         "selection": training.where,
         "split": _pairs({k: v for k, v in training.split.items() if v}),
         "recipe": _pairs({k: v for k, v in training.recipe.items() if v not in ("", None)}),
+        **_calibration(card.calibration),
         "metrics": "; ".join(f"{m.name} {m.value:.4f} (n = {m.n}, {m.definition})" for m in card.metrics),
         "made with": _pairs(training.versions),
         "created": card.created,
@@ -36,6 +38,23 @@ def summary(card: Card) -> list[tuple[str, str]]:
         "digest": card.digest,
     }
     return [(name, text) for name, text in facts.items() if text]
+
+
+def _calibration(found: Calibration | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    how = f"out of {found.folds} folds" if found.folds else "set aside"
+    cuts = (
+        f">= {cut.quality} (z_risk <= {cut.max_risk:.3g}) keeps {cut.completeness:.1%}, {cut.faint_completeness:.1%} "
+        f"of the faintest fifth: sigma_nmad {cut.sigma_nmad:.4f}, outliers {cut.outlier_fraction:.2%}"
+        for cut in found.quality
+    )
+    before, after = (f"{ks:.4f}" if ks is not None else "?" for ks in (found.pit_ks_before, found.pit_ks))
+    said = f"{found.rows} rows {how}, by magnitude in {found.band}; PIT KS {before} before, {after} after"
+    return {
+        "calibrated on": said,
+        "z_quality": "; ".join(cuts),
+    }
 
 
 def _band(card: Card, band: str) -> str:
