@@ -6,7 +6,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import log_loss
 
-from astrokeras.layers import ClassLoss, PriorCorrection, TemperatureScaling, VectorScaling
+from astrokeras.layers import ClassLoss, LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
 
 
 def probabilities(rows=50, classes=3, seed=0):
@@ -45,26 +45,41 @@ class TestLoss:
         found = loss_of(ClassLoss(focus=2.0), self.target, self.logits)
         np.testing.assert_allclose(found, -((1 - np.exp(log_p)) ** 2) * log_p, rtol=1e-3, atol=1e-6)
 
+    def test_label_noise_is_a_mixture_with_the_class_ratio(self):
+        ratio = np.array([0.6, 0.3, 0.1])
+        found = loss_of(ClassLoss(label_noise=0.1, class_ratio=2 * ratio), self.target, self.logits)
+        p = 0.9 * softmax(self.logits.astype(float), axis=1) + 0.1 * ratio
+        np.testing.assert_allclose(found, -np.log(p[np.arange(40), self.target]), rtol=1e-4)
+        # An object that contradicts all that was learnt costs -ln(.1 * .1), not 400.
+        hopeless = np.array([[200.0, 0, -200]], "float32")
+        lost = loss_of(ClassLoss(label_noise=0.1, class_ratio=ratio), np.array([2]), hopeless)
+        np.testing.assert_allclose(lost, -np.log(0.01), rtol=1e-5)
+
     def test_certain_logits_stay_finite(self):
         found = loss_of(ClassLoss(focus=2.0), np.array([1, 0]), np.array([[200.0, -200], [200, -200]], "float32"))
         np.testing.assert_allclose(found, [400, 0], rtol=1e-6)
 
     @pytest.mark.parametrize(
-        "arguments", [{"focus": -1}, {"class_weights": [1.0, 0.0]}, {"class_weights": [1, np.nan]}]
+        "arguments",
+        [
+            {"focus": -1},
+            {"label_noise": 1.0},
+            {"class_ratio": [0.5, 0.0]},
+            {"class_weights": [1.0, 0.0]},
+            {"class_weights": [1, np.nan]},
+        ],
     )
     def test_bad_arguments(self, arguments):
         with pytest.raises(ValueError, match="ClassLoss"):
             ClassLoss(**arguments)
 
     def test_configuration_makes_it_again(self):
-        again = ClassLoss.from_config(ClassLoss([1.0, 2.0, 3.0], focus=1.5).get_config())
-        np.testing.assert_allclose(
-            loss_of(again, self.target, self.logits),
-            loss_of(ClassLoss([1.0, 2.0, 3.0], focus=1.5), self.target, self.logits),
-        )
+        loss = ClassLoss([1.0, 2.0, 3.0], focus=1.5, label_noise=0.1, class_ratio=[0.2, 0.3, 0.5])
+        again = ClassLoss.from_config(loss.get_config())
+        np.testing.assert_allclose(*(loss_of(one, self.target, self.logits) for one in (again, loss)))
 
 
-@pytest.mark.parametrize("kind", [PriorCorrection, TemperatureScaling, VectorScaling])
+@pytest.mark.parametrize("kind", [LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling])
 def test_layers_change_nothing_until_they_are_set(kind):
     layer = kind()
     p = probabilities()
@@ -95,6 +110,16 @@ def test_weighted_loss_has_its_minimum_where_the_correction_says():
     steps = [np.array(s) for s in ([0.02, -0.02, 0], [-0.02, 0.02, 0], [0, 0.02, -0.02], [0, -0.02, 0.02])]
     assert all(mean_loss(q) < mean_loss(q + step) for step in steps)
     assert mean_loss(q) < mean_loss(p)
+
+
+def test_label_noise_mixes_with_the_ratio():
+    p = probabilities()
+    layer = LabelNoise()
+    layer(p)
+    layer.set_noise(0.1, [6.0, 3.0, 1.0])
+    np.testing.assert_allclose(through(layer, p), 0.9 * p + 0.1 * np.array([0.6, 0.3, 0.1]), atol=1e-6)
+    layer.set_noise(0.0)
+    np.testing.assert_allclose(through(layer, p), p, atol=1e-6)
 
 
 def test_temperature_is_a_power():
@@ -132,5 +157,11 @@ def test_bad_settings():
         temperature.set_temperature(0.0)
     with pytest.raises(ValueError, match="VectorScaling: needs"):
         vector.set_scaling([1, 1, -1], [0, 0, 0])
+    noise = LabelNoise()
+    noise(p)
+    with pytest.raises(ValueError, match="LabelNoise: rate must be"):
+        noise.set_noise(1.0)
+    with pytest.raises(ValueError, match="LabelNoise: needs"):
+        noise.set_noise(0.1, [1.0, 0.0, 1.0])
     with pytest.raises(ValueError, match="finite offsets"):
         vector.set_scaling([1, 1, 1], [0, np.inf, 0])

@@ -11,7 +11,9 @@ from astrokeras import class_metrics
 from astrokeras.layers import ClassLoss
 from astrokeras.models.inspect import inspect
 from astrokeras.networks.classes import (
+    Prepared,
     Scaling,
+    before_calibration,
     class_ensemble,
     class_network,
     fit_calibration,
@@ -118,6 +120,11 @@ def test_bad_arguments(survey, encoder):
         set_calibration(class_ensemble([member(encoder)]), Scaling(np.array([1.0, 2, 1]), np.zeros(3)))
 
 
+def calibrated(p, scaling):
+    """What the model does with a scaling, in numpy."""
+    return softmax(scaling.slope * np.log(p) + scaling.offset, axis=1)
+
+
 def drawn(rows, seed, temperature=1.0, offset=(0.0, 0.0, 0.0)):
     """Probabilities of which a known scaling is true, and classes drawn so."""
     rng = np.random.default_rng(seed)
@@ -148,9 +155,11 @@ class TestCalibration:
     def test_it_helps_on_other_rows(self, kind):
         scaling = fit_calibration(*drawn(2000, 3, temperature=2.0, offset=(0.4, 0, 0)), kind)
         p, target = drawn(4000, 4, temperature=2.0, offset=(0.4, 0, 0))
-        before, after = (class_metrics.log_loss(q, target).mean() for q in (p, scaling(p)))
+        before, after = (class_metrics.log_loss(q, target).mean() for q in (p, calibrated(p, scaling)))
         assert after < before - 0.05
-        assert class_metrics.calibration_error(scaling(p), target) < class_metrics.calibration_error(p, target)
+        assert class_metrics.calibration_error(calibrated(p, scaling), target) < class_metrics.calibration_error(
+            p, target
+        )
 
     def test_few_rows_change_little(self):
         # All right, with certainty: the likelihood alone would send the temperature to 0.
@@ -158,7 +167,7 @@ class TestCalibration:
         for kind in ("temperature", "vector"):
             scaling = fit_calibration(p, [0, 0, 0], kind)
             assert np.all((scaling.slope > 0.7) & (scaling.slope < 1.5))
-            assert 0.9 < scaling(p)[0, 0] < 0.96
+            assert 0.9 < calibrated(p, scaling)[0, 0] < 0.96
         none = fit_calibration(np.empty((0, 3)), [], "vector")
         np.testing.assert_allclose([*none.slope, *none.offset], [1, 1, 1, 0, 0, 0])
 
@@ -167,8 +176,34 @@ class TestCalibration:
         p = p_of(model, survey[0])
         scaling = fit_calibration(p, survey[1], "vector")
         set_calibration(model, scaling)
-        np.testing.assert_allclose(p_of(model, survey[0]), scaling(p), atol=1e-6)
+        np.testing.assert_allclose(p_of(model, survey[0]), calibrated(p, scaling), atol=1e-6)
         single = class_ensemble([member(encoder)])
         temperature = fit_calibration(p, survey[1])
         set_calibration(single, temperature)
-        np.testing.assert_allclose(p_of(single, survey[0]), temperature(p), atol=1e-6)
+        np.testing.assert_allclose(p_of(single, survey[0]), calibrated(p, temperature), atol=1e-6)
+
+    def test_share_of_label_noise_is_found(self):
+        # Of a tenth of the objects the class is drawn by the ratio, whatever the probabilities say.
+        ratio, rng = np.array([0.5, 0.3, 0.2]), np.random.default_rng(6)
+        p, target = drawn(6000, 5)
+        hopeless = rng.random(6000) < 0.1
+        target = np.where(hopeless, rng.choice(3, 6000, p=ratio), target)
+        found = fit_calibration(p, target, prepared=Prepared(0.02, ratio, np.ones(3)))
+        assert found.label_noise == pytest.approx(0.1, abs=0.03)
+        np.testing.assert_allclose(found.slope, 1, atol=0.1)
+        assert fit_calibration(p[:0], target[:0], prepared=Prepared(0.02, ratio, np.ones(3))).label_noise == 0.02
+
+    def test_model_does_what_was_fitted(self, survey, encoder):
+        prepared = Prepared(0.05, np.array([0.6, 0.3, 0.1]), np.array([1.0, 0.5, 0.2]))
+        model = class_ensemble([member(encoder)], prepared.factor, "vector", 0.05, prepared.class_ratio)
+        read = Prepared.of(model)
+        np.testing.assert_allclose(
+            [read.label_noise, *read.class_ratio, *read.factor], [0.05, 0.6, 0.3, 0.1, 1, 0.5, 0.2]
+        )
+        raw = p_of(before_calibration(model), survey[0])
+        np.testing.assert_allclose(raw, p_of(class_ensemble([member(encoder)]), survey[0]), atol=1e-6)
+        scaling = Scaling(np.array([1.2, 0.8, 1.0]), np.array([0.1, 0.0, -0.2]), 0.03)
+        set_calibration(model, scaling)
+        mixed = (0.97 * raw + 0.03 * prepared.class_ratio) * prepared.factor
+        mixed /= mixed.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(p_of(model, survey[0]), calibrated(mixed, scaling), atol=1e-5)

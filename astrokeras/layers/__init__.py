@@ -1,6 +1,6 @@
 """Keras layers and losses of astrokeras; importing this package registers them for loading."""
 
-from .classes import ClassLoss, PriorCorrection, TemperatureScaling, VectorScaling
+from .classes import ClassLoss, LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
 from .domain import DomainScore, PriorShrinkage
 from .limits import LimitDepths, LimitSimulation
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
@@ -16,6 +16,7 @@ __all__ = [
     "DensityLoss",
     "DomainScore",
     "ErrorJitter",
+    "LabelNoise",
     "LimitDepths",
     "LimitSimulation",
     "LogDensity",

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from ..layers import PriorCorrection, TemperatureScaling, VectorScaling
+from ..layers import LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
 from ..layers.classes import FLOOR
 from .dense import dense_trunk
 from .encoder import seen_in_training
@@ -15,6 +15,8 @@ from .encoder import seen_in_training
 CALIBRATIONS = {"temperature": TemperatureScaling, "vector": VectorScaling}
 #: Standard deviations of what is believed before a calibration: of the logarithms of slopes, and of offsets.
 SLOPE_SCATTER, OFFSET_SCATTER = 0.5, 0.5
+#: The same for the logarithm of the share of label noise, and the largest share.
+NOISE_SCATTER, MOST_NOISE = 1.0, 0.5
 
 
 def class_network(encoder, n_classes, *, band_dropout=0.06, error_jitter=0.2, limit_rate=0.0, **trunk):
@@ -53,8 +55,11 @@ def class_network(encoder, n_classes, *, band_dropout=0.06, error_jitter=0.2, li
     return keras.Model(inputs, logits, name="class_member")
 
 
-def class_ensemble(members, factor=None, calibration="temperature"):
+def class_ensemble(members, factor=None, calibration="temperature", label_noise=0.0, class_ratio=None):
     """One graph of all members for inference: the mean of their probabilities, corrected and calibrated.
+
+    Behind the mean come the layers ``label_noise``, ``prior_correction`` and ``p_class``, which last changes nothing
+    until `set_calibration`.
 
     Parameters
     ----------
@@ -63,7 +68,9 @@ def class_ensemble(members, factor=None, calibration="temperature"):
     factor : array-like, optional
         What `astrokeras.layers.PriorCorrection` multiplies the mean with, ``(n_classes,)``; by default 1.
     calibration : {"temperature", "vector"}
-        Kind of the last layer, ``p_class``, which changes nothing until `set_calibration`.
+        Kind of the last layer.
+    label_noise, class_ratio : float, array-like
+        What the loss took for granted: see `astrokeras.layers.ClassLoss`.
 
     Returns
     -------
@@ -94,48 +101,81 @@ def class_ensemble(members, factor=None, calibration="temperature"):
         head.name = f"member_{index}"
         probabilities.append(keras.layers.Softmax(name=f"probability_{index}")(head(features)))
     mean = keras.layers.Average(name="mean_probability")(probabilities) if len(members) > 1 else probabilities[0]
-    correction = PriorCorrection(name="prior_correction")
-    outputs = {"p_class": CALIBRATIONS[calibration](name="p_class")(correction(mean))}
+    noise, correction = LabelNoise(name="label_noise"), PriorCorrection(name="prior_correction")
+    outputs = {"p_class": CALIBRATIONS[calibration](name="p_class")(correction(noise(mean)))}
+    noise.set_noise(label_noise, class_ratio)
     if factor is not None:
         correction.set_factor(factor)
     return keras.Model(inputs, outputs, name="classes")
 
 
+def before_calibration(model):
+    """Model with the output ``p_class`` as the members alone give it, for `fit_calibration`."""
+    return keras.Model(model.input, {"p_class": model.get_layer("label_noise").input})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a model from `class_ensemble` does to the mean of its members before the calibration.
+
+    Attributes
+    ----------
+    label_noise : float
+        Share of `astrokeras.layers.LabelNoise`.
+    class_ratio, factor : ndarray
+        Its ratio; factors of `astrokeras.layers.PriorCorrection`; ``(n_classes,)``.
+    """
+
+    label_noise: float
+    class_ratio: np.ndarray
+    factor: np.ndarray
+
+    @classmethod
+    def of(cls, model):
+        """Read it from a model."""
+        noise, correction = model.get_layer("label_noise"), model.get_layer("prior_correction")
+        ratio, factor = (keras.ops.convert_to_numpy(w).astype(float) for w in (noise.ratio, correction.factor))
+        return cls(float(noise.rate), ratio, factor)
+
+
 @dataclass(frozen=True)
 class Scaling:
-    """Calibration of class probabilities: ``p'_k ~ exp(slope_k ln p_k + offset_k)``, each ``(n_classes,)``.
+    """Calibration of class probabilities: ``p'_k ~ exp(slope_k ln q_k + offset_k)``.
 
-    Of a temperature T all slopes are 1/T and all offsets 0.
+    q is the mean of the members after label noise and prior correction.
+
+    Attributes
+    ----------
+    slope, offset : ndarray
+        ``(n_classes,)``; of a temperature T all slopes are 1/T and all offsets 0.
+    label_noise : float
+        Share of `astrokeras.layers.LabelNoise`.
     """
 
     slope: np.ndarray
     offset: np.ndarray
-
-    def __call__(self, probability):
-        """Return calibrated probabilities, ``(rows, n_classes)``."""
-        return np.exp(log_softmax(self.slope * _log(probability) + self.offset, axis=1))
+    label_noise: float = 0.0
 
 
-def _log(probability):
-    return np.log(np.maximum(np.asarray(probability, dtype=np.float64), FLOOR))
-
-
-def fit_calibration(probability, target, kind="temperature"):
+def fit_calibration(probability, target, kind="temperature", prepared=None):
     """Calibration that rows set aside for it make most probable (Guo et al. 2017, arXiv:1706.04599).
 
-    The likelihood of the classes is multiplied by a normal density of the parameters around "no change", with the
-    standard deviation `SLOPE_SCATTER` for the logarithm of a temperature or of the slopes, and `OFFSET_SCATTER` for the
-    offsets. Some hundred rows outweigh it; a handful, on which a maximum of the likelihood alone may run to infinity,
-    changes little, and none changes nothing.
+    Fitted are a temperature, or slopes and offsets, and the share of label noise if the model was trained with any. The
+    likelihood of the classes is multiplied by a normal density of the parameters around "no change", with the standard
+    deviation `SLOPE_SCATTER` for the logarithm of a temperature or of the slopes, `OFFSET_SCATTER` for the offsets and
+    `NOISE_SCATTER` for the logarithm of the share. Some hundred rows outweigh it; a handful, on which a maximum of the
+    likelihood alone may run to infinity, changes little, and none changes nothing.
 
     Parameters
     ----------
     probability : array-like
-        What the model gives before calibration, ``(rows, n_classes)``.
+        What `before_calibration` gives, ``(rows, n_classes)``.
     target : array-like of int
         Numbers of the true classes, ``(rows,)``.
     kind : {"temperature", "vector"}
         One temperature, or slope and offset of each class.
+    prepared : Prepared, optional
+        Of the model; by default no label noise and no correction.
 
     Returns
     -------
@@ -148,42 +188,43 @@ def fit_calibration(probability, target, kind="temperature"):
     """
     if kind not in CALIBRATIONS:
         raise ValueError(f"fit_calibration: kind must be one of {', '.join(CALIBRATIONS)}, got {kind!r}")
-    log_p, target = _log(probability), np.asarray(target, dtype=int)
-    n_classes, rows = log_p.shape[1], np.arange(len(target))
+    p, target = np.asarray(probability, dtype=np.float64), np.asarray(target, dtype=int)
+    n_classes, rows = p.shape[1], np.arange(len(target))
+    prepared = prepared or Prepared(0.0, np.full(n_classes, 1 / n_classes), np.ones(n_classes))
     n_slopes = 1 if kind == "temperature" else n_classes
-    at_truth = np.eye(n_classes)[target]
+    vector, noisy = kind == "vector", prepared.label_noise > 0
 
     def unpacked(parameters):
         slope = np.exp(parameters[:n_slopes]) * np.ones(n_classes)
-        return slope, parameters[n_slopes:] if kind == "vector" else np.zeros(n_classes)
+        offset = parameters[n_slopes : 2 * n_slopes] if vector else np.zeros(n_classes)
+        share = prepared.label_noise * np.exp(parameters[-1]) if noisy else 0.0
+        return Scaling(slope, offset, min(share, MOST_NOISE))
 
     def loss(parameters):
-        slope, offset = unpacked(parameters)
-        log_q = log_softmax(slope * log_p + offset, axis=1)
-        excess = np.exp(log_q) - at_truth
-        by_slope = (excess * log_p).sum(axis=0) * slope
-        gradient = [[by_slope.sum()]] if kind == "temperature" else [by_slope, excess.sum(axis=0)]
-        belief = parameters / scatter**2
-        value = -log_q[rows, target].sum() + 0.5 * np.sum(parameters * belief)
-        return value, np.concatenate(gradient) + belief
+        value = unpacked(parameters)
+        mixed = (1 - value.label_noise) * p + value.label_noise * prepared.class_ratio
+        log_q = log_softmax(np.log(np.maximum(mixed, FLOOR)) + np.log(prepared.factor), axis=1)
+        log_p = log_softmax(value.slope * log_q + value.offset, axis=1)
+        return -log_p[rows, target].sum() + 0.5 * np.sum((parameters / scatter) ** 2)
 
-    scatter = np.repeat([SLOPE_SCATTER, OFFSET_SCATTER], [n_slopes, n_classes if kind == "vector" else 0])
-    best = minimize(loss, np.zeros(len(scatter)), jac=True, method="L-BFGS-B")
-    return Scaling(*unpacked(best.x))
+    widths = [SLOPE_SCATTER] * n_slopes + [OFFSET_SCATTER] * (n_classes * vector) + [NOISE_SCATTER] * noisy
+    scatter = np.array(widths)
+    return unpacked(minimize(loss, np.zeros(len(scatter)), method="L-BFGS-B").x)
 
 
 def set_calibration(model, scaling):
-    """Put a `Scaling` into the layer ``p_class`` of a model from `class_ensemble`.
+    """Put a `Scaling` into the layers of a model from `class_ensemble`.
 
     Raises
     ------
     ValueError
-        When the layer holds a temperature and the scaling is none.
+        When the layer ``p_class`` holds a temperature and the scaling is none.
     """
     layer = model.get_layer("p_class")
     if isinstance(layer, VectorScaling):
         layer.set_scaling(scaling.slope, scaling.offset)
-        return
-    if np.ptp(scaling.slope) > 0 or np.any(scaling.offset):
+    elif np.ptp(scaling.slope) > 0 or np.any(scaling.offset):
         raise ValueError("set_calibration: the model takes a temperature, equal slopes and no offsets")
-    layer.set_temperature(1 / scaling.slope[0])
+    else:
+        layer.set_temperature(1 / scaling.slope[0])
+    model.get_layer("label_noise").set_noise(scaling.label_noise)

@@ -34,8 +34,18 @@ class ClassLearner(Learner):
         """See `Learner.loss`."""
         from ..layers import ClassLoss
 
-        weights = class_weights(self._counts(train)) if self.recipe.imbalance == "weights" else None
-        return ClassLoss(class_weights=weights, focus=FOCUS if self.recipe.imbalance == "focal" else 0.0)
+        counts, imbalance = self._counts(train), self.recipe.imbalance
+        return ClassLoss(
+            class_weights=class_weights(counts) if imbalance == "weights" else None,
+            focus=FOCUS if imbalance == "focal" else 0.0,
+            label_noise=self.recipe.label_noise,
+            class_ratio=self._learnt_ratio(counts),
+        )
+
+    def _learnt_ratio(self, counts: np.ndarray) -> np.ndarray:
+        """Ratio of the classes as the loss counts them."""
+        even = self.recipe.imbalance in ("weights", "resample")
+        return np.full(len(counts), 1 / len(counts)) if even else counts / counts.sum()
 
     def learnt_from(self, train: Examples) -> Examples:
         """See `Learner.learnt_from`: with ``resample``, rows of rare classes come several times."""
@@ -54,14 +64,15 @@ class ClassLearner(Learner):
 
     def finish(self, members: Sequence[keras.Model], rows: Mapping[str, Examples]) -> tuple[keras.Model, Card]:
         """See `Learner.finish`."""
-        from ..networks.classes import class_ensemble, fit_calibration, set_calibration
+        from ..networks.classes import Prepared, before_calibration, class_ensemble, fit_calibration, set_calibration
 
-        counts = self._counts(rows["train"])
-        model = class_ensemble(members, self._factor(counts), self.recipe.calibration)
+        counts, kind = self._counts(rows["train"]), self.recipe.calibration
+        noise = self.recipe.label_noise, self._learnt_ratio(counts)
+        model = class_ensemble(members, self._factor(counts), kind, *noise)
         held, found = rows["calibrate"], {"class_fractions": tuple((counts / counts.sum()).tolist())}
         if len(held):
-            raw = outputs(model, held, "p_class")
-            set_calibration(model, fit_calibration(raw, held.target, self.recipe.calibration))
+            raw = outputs(before_calibration(model), held, "p_class")
+            set_calibration(model, fit_calibration(raw, held.target, kind, Prepared.of(model)))
         return model, self.card.model_copy(update=found | self._sets(model, held))
 
     def _sets(self, model: keras.Model, held: Examples) -> dict[str, Any]:

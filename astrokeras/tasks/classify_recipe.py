@@ -41,6 +41,10 @@ class ClassifyRecipe(Recipe):
         What is done for rare classes: ``none``; ``weights``, each class weighs the same in the loss; ``focal``, the
         focal loss (Lin et al. 2017), which attends to difficult objects; ``resample``, objects of rare classes are
         repeated. Afterwards probabilities refer to the class ratio of the training rows again (Elkan 2001).
+    label_noise : float
+        Share of objects of whose class the photometry says nothing (blends, bad measurements, wrong labels): the loss
+        lets them be instead of learning them by heart. The share that the probabilities assume is fitted again with the
+        calibration.
     calibration : str
         ``temperature`` or ``vector``, fitted on the rows ``calibrate`` (Guo et al. 2017).
     class_sets : ClassSets, optional
@@ -52,7 +56,14 @@ class ClassifyRecipe(Recipe):
     """
 
     target: str = "class_true"
+    width: int = Parameter(default=128, ge=1, le=4096)
+    depth: int = Parameter(default=5, ge=1, le=64)
+    dropout: float = Parameter(default=0.2, ge=0, lt=1)
+    learning_rate: float = Parameter(default=1e-2, gt=0)
+    weight_decay: float = Parameter(default=0.1, ge=0)
+    epochs: int = Parameter(default=64, ge=1)
     imbalance: Literal["none", "weights", "focal", "resample"] = "none"
+    label_noise: float = Parameter(default=0.02, ge=0, lt=0.5)
     calibration: Literal["temperature", "vector"] = "temperature"
     class_sets: ClassSets | None = None
     regions: int = Parameter(default=6, ge=0, le=64)
