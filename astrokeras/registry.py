@@ -31,6 +31,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "fits": "astrokeras.export.tables:Fits",
         "parquet": "astrokeras.export.tables:Parquet",
         "evaluate": "astrokeras.export.evaluate:Evaluate",
+        "compare": "astrokeras.export.compare:Compare",
         "qp": "astrokeras.export.qp:Qp",
         "coverage": "astrokeras.export.coverage:Coverage",
     },

@@ -15,8 +15,13 @@ from astrokeras.spec import Fields, Site, Split, load
 from astrokeras.surveys import SurveyMap
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/pipeline_file.rst", "docs/survey_maps.rst", "docs/crossmatch.rst", "docs/command_line.rst")
-PAGES += ("docs/neighbours.rst",)
+PAGES = (
+    "README.md",
+    *(
+        f"docs/{name}.rst"
+        for name in ("pipeline_file", "survey_maps", "crossmatch", "command_line", "evaluation", "neighbours")
+    ),
+)
 
 
 def code_blocks(text: str, language: str) -> list[str]:

@@ -162,8 +162,9 @@ class Classes:
 
     def baseline(self, sample: Sample) -> dict[str, Any]:
         """See `Estimate`."""
-        frequent = self.names[int(np.bincount(sample["truth"]).argmax())]
-        return {"label": frequent, **trivial_baseline(sample["truth"], len(self.names))}
+        truth = sample["truth"].astype(np.intp)
+        frequent = self.names[int(np.bincount(truth).argmax())]
+        return {"label": frequent, **trivial_baseline(truth, len(self.names))}
 
     def facts(self) -> dict[str, Any]:
         """See `Estimate`."""

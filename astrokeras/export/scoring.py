@@ -114,8 +114,8 @@ def total(facts: list[dict[str, Any]]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, first in facts[0].items() if facts else ():
         if isinstance(first, dict):
-            counts: Counter[str] = sum((Counter(f[key]) for f in facts), Counter())
-            out[key] = {name or "unused": count for name, count in sorted(counts.items())}
+            names = sorted({name for f in facts for name in f[key]})
+            out[key] = {name or "unused": sum(f[key].get(name, 0) for f in facts) for name in names}
         else:
             out[key] = sum(f[key] for f in facts)
     return out
