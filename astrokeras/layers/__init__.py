@@ -3,6 +3,7 @@
 from .classes import ClassLoss, PriorCorrection, TemperatureScaling, VectorScaling
 from .domain import DomainScore, PriorShrinkage
 from .limits import LimitDepths, LimitSimulation
+from .maxout import Maxout
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
 from .photometry import AsinhMagnitudes, BandDropout, Colors, ErrorJitter, MaskedNormalization
 from .recalibration import Recalibration, ReferenceMagnitude
@@ -20,6 +21,7 @@ __all__ = [
     "LimitSimulation",
     "LogDensity",
     "MaskedNormalization",
+    "Maxout",
     "MixtureLogits",
     "PriorCorrection",
     "PriorShrinkage",
