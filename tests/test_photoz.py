@@ -166,6 +166,7 @@ def test_the_card_and_the_history_tell_what_was_done(galaxies, tmp_path):
         },
         {"crps_weight": 2.0, "band_dropout": 0.3},
         {"limit_rate": 0.3},
+        {"activation": "maxout", "maxout_pieces": 3},
         {"limit_nsigma": 2.0},
     ],
 )

@@ -3,6 +3,7 @@
 from .classes import ClassLoss, LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
 from .domain import DomainScore, PriorShrinkage
 from .limits import LimitDepths, LimitSimulation
+from .maxout import Maxout
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
 from .photometry import AsinhMagnitudes, BandDropout, Colors, ErrorJitter, MaskedNormalization
 from .recalibration import Recalibration, ReferenceMagnitude
@@ -21,6 +22,7 @@ __all__ = [
     "LimitSimulation",
     "LogDensity",
     "MaskedNormalization",
+    "Maxout",
     "MixtureLogits",
     "PriorCorrection",
     "PriorShrinkage",

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from ..layers import Density, LogDensity, MixtureLogits, SplineLogits, Temperature
+from ..layers import Density, LogDensity, Maxout, MixtureLogits, SplineLogits, Temperature
 from .encoder import seen_in_training
 
 NETWORKS = ("spline", "binned", "mixture")
@@ -17,6 +17,7 @@ def dense_trunk(
     width=192,
     depth=3,
     activation="swish",
+    maxout_pieces=2,
     l1=0.0,
     l2=0.0,
     dropout=0.0,
@@ -30,7 +31,9 @@ def dense_trunk(
     n_features, n_outputs, width, depth : int
         Units of input, output and every hidden layer, and number of hidden layers, all at least 1.
     activation, initializer : str
-        Keras names: activation of the hidden layers, initialiser of their kernels.
+        Keras names: activation of the hidden layers, or ``maxout``, and initialiser of their kernels.
+    maxout_pieces : int
+        Linear functions per unit of ``maxout``; see `astrokeras.layers.Maxout`.
     l1, l2, dropout : float
         Regularisation of the kernels; fraction of hidden units dropped after each layer in training.
     batch_norm : bool
@@ -46,10 +49,11 @@ def dense_trunk(
     regularizer = keras.regularizers.L1L2(l1, l2) if l1 or l2 else None
     inputs = keras.Input((n_features,), name="features", dtype="float32")
     x = inputs
+    maxout = activation == "maxout"
     for index in range(depth):
         dense = keras.layers.Dense(
-            width,
-            activation=None if batch_norm else activation,
+            width * maxout_pieces if maxout else width,
+            activation=None if batch_norm or maxout else activation,
             kernel_initializer=initializer,
             kernel_regularizer=regularizer,
             name=f"dense_{index}",
@@ -57,6 +61,9 @@ def dense_trunk(
         y = dense(x)
         if batch_norm:
             y = keras.layers.BatchNormalization(name=f"batch_norm_{index}")(y)
+        if maxout:
+            y = Maxout(maxout_pieces, name=f"maxout_{index}")(y)
+        elif batch_norm:
             y = keras.layers.Activation(activation, name=f"activation_{index}")(y)
         if dropout:
             y = keras.layers.Dropout(dropout, name=f"dropout_{index}")(y)

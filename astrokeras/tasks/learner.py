@@ -76,7 +76,7 @@ class Learner:
 
 
 #: Entries of the recipe that shape the trunk of every dense network.
-TRUNK = ("width", "depth", "activation", "initializer", "l1", "l2", "dropout", "batch_norm")
+TRUNK = ("width", "depth", "activation", "maxout_pieces", "initializer", "l1", "l2", "dropout", "batch_norm")
 
 
 def outputs(model: keras.Model, examples: Examples, name: str) -> np.ndarray:

@@ -40,7 +40,9 @@ class Recipe(BaseModel):
     width, depth, members : int
         Units of a layer, residual layers, networks whose probabilities are averaged (Lakshminarayanan et al. 2017).
     activation, initializer : str
-        Keras names.
+        Keras names; ``activation`` may also be ``maxout`` (Goodfellow et al. 2013).
+    maxout_pieces : int
+        Linear functions of which a unit of ``maxout`` is the largest.
     l1, l2, dropout : float
         Regularisation of the dense layers.
     batch_norm : bool
@@ -86,7 +88,9 @@ class Recipe(BaseModel):
     width: int = Parameter(default=192, ge=1, le=4096)
     depth: int = Parameter(default=3, ge=1, le=64)
     members: int = Parameter(default=4, ge=1, le=32)
-    activation: Annotated[str, _one_of(ACTIVATIONS)] = "swish"
+    activation: Annotated[str, _one_of(ACTIVATIONS | {"maxout"})] = "swish"
+    # With the largest width, as many units as a saved model may have.
+    maxout_pieces: int = Parameter(default=2, ge=2, le=4)
     initializer: Annotated[str, _one_of(_INITIALIZERS)] = "he_normal"
     l1: float = Parameter(default=0.0, ge=0)
     l2: float = Parameter(default=0.0, ge=0)
