@@ -37,6 +37,35 @@ def domain_network(train, calibrate, n_references=1024, seed=0):
     ValueError
         When there is no training row, or a band has no positive error in any of them.
     """
+    features = domain_features(train)
+    rows, held = ({name: np.asarray(part[name], "float32") for name in features.input} for part in (train, calibrate))
+    n_bands, n_extra = rows["flux"].shape[1], rows["extra"].shape[1] if "extra" in rows else 0
+    score = DomainScore(n_references, name="score")
+    needs = np.concatenate([np.eye(n_bands), _pairs(n_bands), np.eye(n_bands), np.zeros((n_bands, n_extra))], axis=1)
+    pairs = [(batched(features, given), given["observed"]) for given in (rows, held)]
+    score.adapt(*pairs, needs, np.ones(needs.shape[1]), seed)
+    return keras.Model(features.input, score([features.output, features.input["observed"]]), name="domain")
+
+
+def domain_features(train):
+    """Graph from photometry to the features of `domain_network`, in units of their scatter in the given rows.
+
+    Parameters
+    ----------
+    train : mapping of array-like
+        As for `domain_network`.
+
+    Returns
+    -------
+    keras.Model
+        From the inputs of `photometry_inputs` to magnitudes ``(batch, n_bands)``, colors, log errors and extra inputs
+        one after another, 0 where missing.
+
+    Raises
+    ------
+    ValueError
+        When a band has no positive error in any row.
+    """
     names = (*INPUTS, *(("extra",) if "extra" in train else ()))
     rows = {name: np.asarray(train[name], dtype="float32") for name in names}
     n_bands, n_extra = rows["flux"].shape[1], rows["extra"].shape[1] if "extra" in rows else 0
@@ -48,13 +77,7 @@ def domain_network(train, calibrate, n_references=1024, seed=0):
     normalised.adapt(values, mask)
     floor = np.repeat([SMALLEST, 0.0], [3 * n_bands - 1, n_extra])
     normalised.scale.assign(np.maximum(keras.ops.convert_to_numpy(normalised.scale), floor))
-    features = keras.Model(inputs, normalised(_values(asinh, inputs)), name="domain_features")
-    score = DomainScore(n_references, name="score")
-    needs = np.concatenate([np.eye(n_bands), _pairs(n_bands), np.eye(n_bands), np.zeros((n_bands, n_extra))], axis=1)
-    held = {name: np.asarray(calibrate[name], dtype="float32") for name in names}
-    pairs = [(batched(features, given), given["observed"]) for given in (rows, held)]
-    score.adapt(*pairs, needs, np.ones(needs.shape[1]), seed)
-    return keras.Model(inputs, score([features.output, inputs["observed"]]), name="domain")
+    return keras.Model(inputs, normalised(_values(asinh, inputs)), name="domain_features")
 
 
 def _values(asinh, given):
