@@ -115,6 +115,9 @@ class Training(Part):
         The ``train:`` block, plain JSON.
     notes : tuple of str
         What was suspicious about the training rows.
+    weighting : dict
+        The field that training rows were weighted to look like, how many of its rows have no training row near them,
+        and the effective sample size; empty where all rows weigh the same.
     """
 
     data: str = ""
@@ -128,6 +131,7 @@ class Training(Part):
     versions: dict[str, str] = {}
     recipe: dict[str, JsonValue] = {}
     notes: tuple[str, ...] = ()
+    weighting: dict[str, JsonValue] = {}
 
 
 class Card(Part):

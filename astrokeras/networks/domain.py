@@ -40,6 +40,39 @@ def domain_network(train, calibrate, n_references=1024, seed=0, errors=True):
     ValueError
         When there is no training row, or a band has no positive error in any of them.
     """
+    features = domain_features(train, errors)
+    rows, held = ({name: np.asarray(part[name], "float32") for name in features.input} for part in (train, calibrate))
+    n_bands, n_extra = rows["flux"].shape[1], rows["extra"].shape[1] if "extra" in rows else 0
+    score = DomainScore(n_references, name="score")
+    n_masks = n_extra if "extra_observed" in rows else 0
+    of_bands = np.concatenate([np.eye(n_bands), _pairs(n_bands), *([np.eye(n_bands)] if errors else [])], axis=1)
+    needs = np.zeros((n_bands + n_masks, of_bands.shape[1] + n_extra))
+    needs[:n_bands, : of_bands.shape[1]] = of_bands
+    needs[n_bands:, of_bands.shape[1] :] = np.eye(n_masks, n_extra)
+    pairs = [(batched(features, given), _masks(given)) for given in (rows, held)]
+    score.adapt(*pairs, needs, np.ones(needs.shape[1]), seed)
+    return keras.Model(features.input, score([features.output, _masks(features.input)]), name="domain")
+
+
+def domain_features(train, errors=True):
+    """Graph from photometry to the features of `domain_network`, in units of their scatter in the given rows.
+
+    Parameters
+    ----------
+    train, errors : mapping of array-like, bool
+        As for `domain_network`.
+
+    Returns
+    -------
+    keras.Model
+        From the inputs of `photometry_inputs` to magnitudes ``(batch, n_bands)``, colors, log errors and extra inputs
+        one after another, 0 where missing.
+
+    Raises
+    ------
+    ValueError
+        When a band has no positive error in any row.
+    """
     names = (*INPUTS, *(name for name in ("extra", "extra_observed") if name in train))
     rows = {name: np.asarray(train[name], dtype="float32") for name in names}
     n_bands, n_extra = rows["flux"].shape[1], rows["extra"].shape[1] if "extra" in rows else 0
@@ -51,17 +84,7 @@ def domain_network(train, calibrate, n_references=1024, seed=0, errors=True):
     normalised.adapt(values, mask)
     floor = np.repeat([SMALLEST, 0.0], [values.shape[1] - n_extra, n_extra])
     normalised.scale.assign(np.maximum(keras.ops.convert_to_numpy(normalised.scale), floor))
-    features = keras.Model(inputs, normalised(_values(asinh, inputs, errors)), name="domain_features")
-    score = DomainScore(n_references, name="score")
-    n_masks = n_extra if "extra_observed" in rows else 0
-    of_bands = np.concatenate([np.eye(n_bands), _pairs(n_bands), *([np.eye(n_bands)] if errors else [])], axis=1)
-    needs = np.zeros((n_bands + n_masks, of_bands.shape[1] + n_extra))
-    needs[:n_bands, : of_bands.shape[1]] = of_bands
-    needs[n_bands:, of_bands.shape[1] :] = np.eye(n_masks, n_extra)
-    held = {name: np.asarray(calibrate[name], dtype="float32") for name in names}
-    pairs = [(batched(features, given), _masks(given)) for given in (rows, held)]
-    score.adapt(*pairs, needs, np.ones(needs.shape[1]), seed)
-    return keras.Model(inputs, score([features.output, _masks(inputs)]), name="domain")
+    return keras.Model(inputs, normalised(_values(asinh, inputs, errors)), name="domain_features")
 
 
 def _values(asinh, given, errors):

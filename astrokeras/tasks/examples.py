@@ -46,6 +46,8 @@ class Examples:
         for name in sorted(self.tensors):
             total.update(np.ascontiguousarray(self.tensors[name]).tobytes())
         total.update(np.ascontiguousarray(self.target, np.float64).tobytes())
+        if self.weight is not None:
+            total.update(np.ascontiguousarray(self.weight, np.float64).tobytes())
         return total.hexdigest()
 
 

@@ -190,6 +190,10 @@ class ModelStage(Trainable):
         card = self.card()
         return {"name": card.name, "version": card.version, "digest": card.digest}
 
+    def inputs(self) -> tuple[str, ...]:
+        """See `Configured.inputs`: the field that training rows are weighted to look like."""
+        return () if self.train is None or self.train.reweight is None else self.train.reweight.files()
+
     def training_notes(self) -> tuple[str, ...]:
         """See `Trainable.training_notes`."""
         return () if self.model is None else self.card().training.notes

@@ -10,6 +10,7 @@ from pydantic import Field as Parameter
 
 from ..errors import did_you_mean
 from ..models.allowed import ACTIVATIONS, INITIALIZERS
+from .reweighting import Reweight
 
 _OPTIMIZERS = frozenset(
     ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "lamb", "lion", "nadam", "rmsprop", "sgd"]
@@ -37,6 +38,8 @@ class Recipe(BaseModel):
         Column with the truth.
     allow : tuple of str
         Inputs that may predict the target nearly alone, such as psf - model magnitudes; others are warned about.
+    reweight : Reweight, optional
+        Weight the training rows so that they look like a field.
     width, depth, members : int
         Units of a layer, residual layers, networks whose probabilities are averaged (Lakshminarayanan et al. 2017).
     activation, initializer : str
@@ -85,6 +88,7 @@ class Recipe(BaseModel):
 
     target: str
     allow: tuple[str, ...] = ()
+    reweight: Reweight | None = None
     width: int = Parameter(default=192, ge=1, le=4096)
     depth: int = Parameter(default=3, ge=1, le=64)
     members: int = Parameter(default=4, ge=1, le=32)

@@ -22,6 +22,7 @@ from .extrapolation import scored
 from .guards import absent_classes, check_inputs, inputs_of
 from .learner import Learner
 from .recipe import Recipe
+from .reweighting import reweighted
 from .training import fit_members
 
 if TYPE_CHECKING:
@@ -128,6 +129,10 @@ def train_and_save(
     rows = {name: everything.take(part) for name, part in parts.items()}
     _check(learner, rows)
     notes = [*facts["notes"], *_warnings(learner, everything, parts)]
+    weighting: dict[str, Any] = {}
+    if learner.recipe.reweight is not None:
+        rows, weighting, said = reweighted(learner.recipe.reweight, learner.card, rows, learner.recipe.seed)
+        notes.append(said)
     for note in notes:
         LOG.warning("%s", note)
     members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
@@ -137,7 +142,7 @@ def train_and_save(
     model = scored(learner, model, rows, on_epoch)
     done = card.model_copy(
         update={
-            "training": _training(learner.recipe, rows, {**facts, "notes": notes}),
+            "training": _training(learner.recipe, rows, {**facts, "notes": notes, "weighting": weighting}),
             "metrics": learner.metrics(model, rows["validate"]),
             "domain": domain(rows["train"].tensors, card),
         }
@@ -175,6 +180,7 @@ def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, 
         count=sum(map(len, rows.values())),
         counts={name: len(part) for name, part in rows.items()} | facts["counts"],
         notes=tuple(facts["notes"]),
+        weighting=facts["weighting"],
         source=facts["source"],
         split=facts["split"],
         where=facts["where"],
@@ -182,5 +188,6 @@ def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, 
         # 0: the backend had started already, with a number of its own.
         threads=recipe.threads if set_threads(recipe.threads) else 0,
         versions=versions(),
-        recipe=recipe.model_dump(mode="json"),
+        # Where a field lies is no fact of a model; what it was is in `weighting`.
+        recipe=recipe.model_dump(mode="json", exclude={"reweight"}),
     )
