@@ -130,7 +130,10 @@ def _rehearse(
     aside, train = inside.take(np.arange(held)), inside.take(np.arange(held, len(inside)))
     members, _ = fit_members(learner, train, aside, on_epoch)
     model, _ = learner.finish(members, {"train": train, "validate": aside, "calibrate": aside})
-    score = batched(domain_network(train.tensors, aside.tensors, seed=learner.recipe.seed), outside.tensors)
+    score = batched(
+        domain_network(train.tensors, aside.tensors, seed=learner.recipe.seed, errors=learner.recipe.errors),
+        outside.tensors,
+    )
     p = outputs(model, outside, "p_class")
     label = outside.target.astype(int)
     return p, score, label, np.tile(_fractions(train, p.shape[1]), (len(label), 1))
