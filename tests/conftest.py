@@ -51,6 +51,6 @@ def small_model(tmp_path_factory) -> Path:
     source = Synthetic(rows=3000, seed=11, classes={"galaxy": 1.0})
     table = source.read(next(iter(source.partitions(3000))), [f.name for f in source.fields()])
     directory = tmp_path_factory.mktemp("models") / "small" / "1.0.0"
-    recipe = {"width": 32, "depth": 2, "members": 2, "epochs": 6, "seed": 1, "n_grid": 64, "threads": 1, "cross_fit": 5}
+    recipe = {"width": 32, "depth": 2, "members": 2, "epochs": 6, "seed": 1, "n_grid": 64, "threads": 1, "cross_fit": 2}
     PhotoZ(bands=("u", "g", "r", "i", "z"), train=recipe, save=str(directory)).fit(table, directory)
     return directory
