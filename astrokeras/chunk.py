@@ -44,6 +44,11 @@ def canonical(table: Any) -> QTable:
     return taken
 
 
+def unit_of(column: Any) -> str:
+    """Unit of a column as text, empty for none."""
+    return "" if getattr(column, "unit", None) is None else column.unit.to_string()
+
+
 def values(column: Any, unit: str, where: str) -> np.ndarray:
     """Plain native array of a column in ``unit``; masked floats become NaN, other masked values stay masked.
 
@@ -53,7 +58,7 @@ def values(column: Any, unit: str, where: str) -> np.ndarray:
         If the unit does not convert, or is absent where one is needed.
     """
     mask = getattr(column, "mask", None)
-    found = "" if getattr(column, "unit", None) is None else column.unit.to_string()
+    found = unit_of(column)
     array = column.unmasked if isinstance(column, Masked) else column
     array = np.asarray(array.value if isinstance(array, u.Quantity) else array)
     if not array.dtype.isnative:
@@ -96,6 +101,8 @@ def project(table: QTable, fields: Iterable[Field], stage: str) -> QTable:
                 continue
             near = did_you_mean(field.name, table.colnames)
             raise ChunkError(f"{stage} reads {field.name!r}, which the table does not have{near}")
+        if field.unit is None:
+            field = field.model_copy(update={"unit": unit_of(table[field.name])})
         array = typed(values(table[field.name], field.unit, f"{stage}: column {field.name!r}"), field, stage)
         column = as_column(array, field)
         # What a flux is was settled where it was written; a reader does not restate it.

@@ -32,8 +32,8 @@ class Field(BaseModel):
         Column name.
     kind : str
         ``f4 f8 i2 i4 i8 bool str``, or ``id`` (int64 or text: what the survey uses).
-    unit : str
-        Unit in the VOUnit spelling, empty for none.
+    unit : str or None
+        Unit in the VOUnit spelling, empty for none. None, in ``reads()`` only: whichever the column has.
     shape : tuple of int
         Shape of one cell; ``()`` for a scalar.
     description, ucd : str
@@ -52,7 +52,7 @@ class Field(BaseModel):
 
     name: str
     kind: Kind = "f4"
-    unit: str = ""
+    unit: str | None = ""
     shape: tuple[int, ...] = ()
     description: str = ""
     ucd: str = ""

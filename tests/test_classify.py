@@ -2,12 +2,13 @@
 
 import json
 
+import astropy.units as u
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from astrokeras import Classify, PhotoZ
-from astrokeras.errors import ModelError, TrainingError
+from astrokeras.errors import ChunkError, ModelError, TrainingError
 from astrokeras.flags import Flag
 from astrokeras.models.card_file import read_card
 from astrokeras.synthetic.catalog import Synthetic
@@ -134,6 +135,22 @@ def test_a_prior_of_other_classes_is_refused(stage):
         Classify(model="m", prior={"band": "r", "table": [{"ratio": {"STAR": 0.5, "GALAXY": 0.4}}]})
     with pytest.raises(ValidationError, match="either `table` or `path`"):
         Classify(model="m", prior={"band": "r"})
+
+
+def test_extra_inputs_bring_their_unit(tmp_path):
+    table = catalog(400, 7, classes=MIXED)
+    size = np.where(table["class_true"] == "GALAXY", 2.0, 1.0) + np.random.default_rng(1).normal(0, 0.05, 400)
+    table["size"] = size * u.arcsec
+    recipe = {**TINY, "epochs": 20}
+    stage = Classify(bands=BANDS, extra=("size",), classes=CLASSES, train=recipe).fit(table, tmp_path / "m")
+    assert next(f for f in stage.card().inputs if f.name == "size").unit == "arcsec"
+    galaxies = np.mean(stage(table)["p_galaxy"][table["class_true"] == "GALAXY"])
+    assert galaxies > 0.9
+    table["size"] = (size / 60) * u.arcmin
+    assert np.mean(stage(table)["p_galaxy"][table["class_true"] == "GALAXY"]) == pytest.approx(galaxies, abs=1e-3)
+    table["size"] = size * u.mag
+    with pytest.raises(ChunkError, match="'size': unit 'mag' does not convert to 'arcsec'"):
+        stage(table)
 
 
 def test_two_stages_stand_side_by_side(stage, objects):

@@ -203,7 +203,7 @@ class ModelStage(Trainable):
         if self.model is not None:
             return self.card().source_inputs()
         fluxes = (flux_field(band, kind) for band in self.bands for kind in ("", "err"))
-        return (*fluxes, *(Field(name=name, kind="f4") for name in self.extra))
+        return (*fluxes, *(Field(name=name, kind="f4", unit=None) for name in self.extra))
 
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
