@@ -78,7 +78,7 @@ class Trainable(Stage):
             If these write other columns.
         """
         stage, stages = self.model_copy(), tuple(stages)
-        if any(other.writes() != self.writes() for other in stages):
+        if any(_columns(other) != _columns(self) for other in stages):
             raise TrainingError(f"{self.name}: the models of the folds do not write the same columns")
         stage._folds = stages
         return stage
@@ -97,3 +97,8 @@ class Trainable(Stage):
         runs = (super()._run_selected, *(stage._run_selected for stage in self._folds))
         chosen = (np.flatnonzero(fold == k) for k in range(-1, len(self._folds)))
         return border.gather(zip(runs, chosen, strict=True), projected, taken, self.writes(), self.name)
+
+
+def _columns(stage: Stage) -> list[Field]:
+    """Columns without their descriptions, which may quote the numbers of a model."""
+    return [field.model_copy(update={"description": ""}) for field in stage.writes()]
