@@ -133,10 +133,9 @@ def reweighted(
     # Magnitudes, colors and extra inputs; errors follow from magnitudes and depth.
     n = len(card.bands)
     kept = np.r_[0 : 2 * n - 1, 3 * n - 1 : graph.output.shape[-1]]
-    names = list(graph.input)
 
     def features(tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-        return batched(graph, {name: tensors[name] for name in names})[:, kept]
+        return batched(graph, tensors)[:, kept]
 
     field = features(_read(wanted, card, seed))
     found = {
