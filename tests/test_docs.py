@@ -19,7 +19,7 @@ PAGES = (
     "README.md",
     *(
         f"docs/{name}.rst"
-        for name in ("pipeline_file", "survey_maps", "crossmatch", "command_line", "evaluation", "neighbours")
+        for name in ("pipeline_file", "survey_maps", "crossmatch", "command_line", "domain", "evaluation", "neighbours")
     ),
 )
 

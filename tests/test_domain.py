@@ -6,6 +6,7 @@ import pytest
 from astrokeras import Classify, PhotoZ
 from astrokeras.flags import Flag
 from astrokeras.models.bundle import load, verify
+from astrokeras.networks.domain import batched, domain_network
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.tasks.extrapolation import FEWEST
 
@@ -111,3 +112,13 @@ def test_a_prior_of_the_field_keeps_the_score(shifted):
     with_prior = Classify.from_pretrained(stage.model, prior=prior)(table)
     np.testing.assert_array_equal(with_prior["domain_score"], stage(table)["domain_score"])
     assert not np.allclose(with_prior["p_star"], stage(table)["p_star"])
+
+
+def test_further_tensors_do_not_take_the_place_of_others():
+    rng = np.random.default_rng(6)
+    flux = 10 ** rng.normal(3, 0.4, (300, 3)).astype("f4")
+    rows = {"flux": flux, "flux_err": 0.1 * flux, "observed": np.ones_like(flux)}
+    network = domain_network(rows, rows, n_references=64)
+    more = {**rows, "limited": np.zeros_like(flux), "extra": np.zeros((300, 2), "f4")}
+    np.testing.assert_array_equal(batched(network, more), batched(network, rows))
+    assert batched(network, {name: values[:0] for name, values in rows.items()}).shape == (0,)

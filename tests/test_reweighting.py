@@ -54,6 +54,11 @@ def test_no_weight_where_the_field_has_no_object_and_no_stand_in_where_training_
     np.testing.assert_array_equal(found.outside, np.arange(400) >= 300)
 
 
+def test_no_rows_to_weigh_have_no_weights():
+    train, target = samples(100, 100)
+    assert density_ratio(train, train[:0], target, 5).weight.shape == (0,)
+
+
 def test_the_same_sample_weighs_one():
     train, _ = samples(800, 10)
     found = density_ratio(train, train, train, 20)

@@ -115,14 +115,13 @@ def _pairs(n_bands):
 
 
 def batched(model, tensors, batch=8192):
-    """Output of a graph for all rows; of ``tensors`` it takes those that are its inputs."""
-    n = len(tensors["observed"])
-    parts = [model({k: tensors[k][i : i + batch] for k in model.input}, training=False) for i in range(0, n, batch)]
-    return (
-        np.concatenate([keras.ops.convert_to_numpy(p) for p in parts])
-        if parts
-        else np.zeros((0, *model.output.shape[1:]))
-    )
+    """Output of a graph for all rows; further tensors than it takes are left out."""
+    # Keras would take them by their order.
+    given = {name: tensors[name] for name in model.input}
+    starts = range(0, len(tensors["observed"]), batch)
+    parts = [model({k: v[i : i + batch] for k, v in given.items()}, training=False) for i in starts]
+    none = np.zeros((0, *model.output.shape[1:]))
+    return np.concatenate([none, *(keras.ops.convert_to_numpy(part) for part in parts)])
 
 
 def with_domain(model, domain):

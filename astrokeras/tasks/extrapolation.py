@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Rows without which a region says nothing.
 FEWEST = 200
+#: Features count up to so many scales where rows are told apart by region.
+REACH = 3.0
 #: Rows that the networks of `extrapolation` see at most: what they find is one number.
 ROWS = 6000
 
@@ -107,7 +109,7 @@ def extrapolation(
     for k in range(regions):
         inside, outside = (part.take(np.flatnonzero(which)) for which in (region != k, region == k))
         # A class that lives in one region only cannot be learnt without it.
-        if np.bincount(inside.target.astype(int), minlength=classes).min() >= FEWEST // 20:
+        if len(outside) and np.bincount(inside.target.astype(int), minlength=classes).min() >= FEWEST // 20:
             found.append(_rehearse(rehearsing, inside, outside, on_epoch))
     empty = np.zeros((0, classes)), np.zeros(0), np.zeros(0, int), np.zeros((0, classes))
     return tuple(np.concatenate(arrays) for arrays in zip(empty, *found, strict=True))
@@ -116,7 +118,8 @@ def extrapolation(
 def _regions(features: np.ndarray, regions: int, seed: int) -> np.ndarray:
     from sklearn.cluster import KMeans
 
-    return KMeans(regions, n_init=3, random_state=seed).fit_predict(features)
+    # A few rows far out would else be regions of their own.
+    return KMeans(regions, n_init=3, random_state=seed).fit_predict(np.clip(features, -REACH, REACH))
 
 
 def _rehearse(

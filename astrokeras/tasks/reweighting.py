@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,15 +130,8 @@ def reweighted(
     from ..networks.domain import batched, domain_features
 
     train = rows["train"]
-    graph = domain_features(train.tensors)
     # Magnitudes, colors and extra inputs; errors follow from magnitudes and depth.
-    n = len(card.bands)
-    kept = np.r_[0 : 2 * n - 1, 3 * n - 1 : graph.output.shape[-1]]
-    names = list(graph.input)
-
-    def features(tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-        return batched(graph, {name: tensors[name] for name in names})[:, kept]
-
+    features = partial(batched, domain_features(train.tensors, errors=False))
     field = features(_read(wanted, card, seed))
     found = {
         name: density_ratio(features(train.tensors), features(rows[name].tensors), field, wanted.neighbours)
