@@ -532,7 +532,8 @@ def test_infinite_fluxes_and_impossible_errors_are_flagged(here, small_model):
     table = catalog(6, BANDS)
     table["flux_r"][0], table["flux_err_r"][1:4] = np.inf, [0, -1, np.nan]
     for band in BANDS:
-        table[f"flux_{band}"][4] = np.nan
+        # With an error, it would be an upper limit.
+        table[f"flux_{band}"][4] = table[f"flux_err_{band}"][4] = np.nan
     table.write("c.fits")
     shutil.copytree(small_model, "m")
     Path("p.yaml").write_text(HEAD + CATALOG.replace("[g, r]", "[u, g, r, i, z]") + APPLY + OUTPUT)

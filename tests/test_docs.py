@@ -78,12 +78,10 @@ def test_snippets_on_pages_are_read(text):
                 assert [Crossmatch.model_validate(stage["crossmatch"]) for stage in value]
             elif name == "survey":
                 SurveyMap.model_validate(value)
-            elif name == "outputs" or "tap" in value:
-                parts = value if isinstance(value, list) else [value]
-                kind = "outputs" if name == "outputs" else "sources"
-                assert [lookup(kind, part).model_validate(keys) for one in parts for part, keys in one.items()]
             else:
-                assert name == "source" and value["catalog"]["survey"] == "sdss-casjobs"
+                parts = value if isinstance(value, list) else [value]
+                kind = {"outputs": "outputs", "source": "sources"}[name]
+                assert [lookup(kind, part).model_validate(keys) for one in parts for part, keys in one.items()]
 
 
 @pytest.fixture(scope="module")

@@ -222,9 +222,9 @@ class Request:
             out |= dict.fromkeys((survey.position.ra, survey.position.dec), not survey.position.optional)
         for channel in channels:
             out |= {channel.flag: False} if channel.flag is not None else {}
-            out |= channel.limit_columns
             references = (*channel.columns, self.extinction_column(channel.band))
             out |= dict.fromkeys((r for r in references if r is not None), True)
+            out |= {name: needed or out.get(name, False) for name, needed in channel.limit_columns.items()}
         for name in LABELS.keys() & columns:
             label = self.label(name)
             out |= {label.column: not label.optional} if label else {}
