@@ -49,11 +49,11 @@ def write(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for kind, introduction in INTRODUCTIONS.items():
         classes = [registry.lookup(kind, name) for name in registry.names(kind)]
-        shared = list(
-            dict.fromkeys(base for cls in classes for model in (cls, *settings(cls)) for base in bases(model))
-        )
+        found = (base for cls in classes for model in (cls, *settings(cls)) for base in bases(model))
+        alone = {*classes, *(model for cls in classes for model in settings(cls))} | on_other_pages()
+        shared = [base for base in dict.fromkeys(found) if base not in alone]
         described = [] if not shared else [heading("Shared parameters", "-"), *map(entry, shared)]
-        parts = [heading(kind.capitalize(), "="), introduction, *map(describe, classes), *described]
+        parts = [heading(kind.capitalize(), "="), introduction, *describe(classes), *described]
         put(folder / f"{kind}.rst", "\n\n".join(parts))
     for page, (title, introduction, models) in SETTINGS.items():
         sections = [section(name, cls) for name, cls in models.items()]
@@ -72,11 +72,16 @@ def heading(text: str, line: str) -> str:
     return f"{text}\n{line * len(text)}"
 
 
-def describe(cls: type[Configured]) -> str:
-    """Section of a source, a stage or an output, with a label such as ``stage-photoz``."""
-    elsewhere = on_other_pages() | (set() if issubclass(cls, Source) else sources())
-    inner = [entry(model) for model in settings(cls) if model not in elsewhere]
-    return "\n\n".join([f".. _{kind_of(cls)}-{cls.name}:", heading(cls.name, "-"), entry(cls), *inner])
+def describe(classes: list[type[Configured]]) -> list[str]:
+    """Sections of sources, stages or outputs, with labels such as ``stage-photoz``; settings stand with the first."""
+    told = on_other_pages() | (set() if issubclass(classes[0], Source) else sources())
+    sections = []
+    for cls in classes:
+        inner = [model for model in settings(cls) if model not in told]
+        told |= set(inner)
+        head = [f".. _{kind_of(cls)}-{cls.name}:", heading(cls.name, "-"), entry(cls)]
+        sections.append("\n\n".join([*head, *map(entry, inner)]))
+    return sections
 
 
 def on_other_pages() -> set[type[BaseModel]]:

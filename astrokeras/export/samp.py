@@ -1,4 +1,4 @@
-"""Tables sent to other programs of the desktop (TOPCAT, Aladin, DS9, ...) over SAMP, the messaging of the VO."""
+"""Tables sent to other programs of the desktop (TOPCAT, Aladin, ...) over SAMP, the messaging of the VO."""
 
 from __future__ import annotations
 
