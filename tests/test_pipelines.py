@@ -39,19 +39,30 @@ def products(tmp_path_factory):
         rows = ["source.synthetic.rows=6000", "stages.crossmatch.catalog.synthetic.rows=6000"]
         size = [word for setting in rows for word in ("--set", setting)]
         assert main(["run", str(pipelines / "photoz-from-specz.yaml"), "--quiet", *size, *SMALL]) == 0
+        small = [text.replace("photoz", "classify") for text in SMALL]
+        size = ["--set", "source.synthetic.rows=3000"]
+        assert main(["run", str(pipelines / "starqso-train.yaml"), "--quiet", *size, *small]) == 0
         size = ["--set", "source.synthetic.rows=2000", "--set", "source.synthetic.missing=0.2"]
-        assert main(["run", str(pipelines / "photoz-apply.yaml"), "--quiet", *size]) == 0
+        for name in ("photoz-apply", "starqso-apply"):
+            assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size]) == 0
     return here / "products"
 
 
 def test_all_that_ship_are_here():
-    names = {"quickstart", "photoz-train", "photoz-apply", "photoz-from-specz"}
+    names = {"quickstart", "photoz-train", "photoz-apply", "photoz-from-specz", "starqso-train", "starqso-apply"}
     assert {p.stem for p in Path(pipelines_dir()).glob("*.yaml")} == names
 
 
 @pytest.mark.parametrize(
     "path",
-    ["quickstart/photoz.vot", "photoz-train/test.vot", "photoz-apply/photoz.vot", "photoz-from-specz/photoz.vot"],
+    [
+        "quickstart/photoz.vot",
+        "photoz-train/test.vot",
+        "photoz-apply/photoz.vot",
+        "photoz-from-specz/photoz.vot",
+        "starqso-train/test.vot",
+        "starqso-apply/classes.vot",
+    ],
 )
 def test_votables_are_valid(products, path):
     assert votlint(products / path) == ""
@@ -114,3 +125,20 @@ def test_matched_redshifts_train_a_model_for_all(products):
     scores = json.loads((products / "photoz-from-specz/metrics.json").read_text())
     assert scores["overall"]["n"] == np.sum(matched & (table["split"] == "test"))
     assert scores["overall"]["sigma_nmad"]["value"] < scores["baseline"]["sigma_nmad"]
+
+
+def test_classes_are_better_than_their_ratio(products):
+    report = json.loads((products / "starqso-train/metrics.json").read_text())
+    assert report["overall"]["log_loss"]["value"] < 0.6 * report["baseline"]["log_loss"]["value"]
+    table = parse(products / "starqso-apply/classes.vot").get_first_table().to_table()
+    p = np.stack([np.asarray(table[name], float) for name in ("p_star", "p_galaxy", "p_qso")], axis=1)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+    assert {str(label) for label in table["class_label"]} == {"STAR", "GALAXY", "QSO"}
+    assert all(label in text.split() for label, text in zip(table["class_label"], table["class_set"], strict=True))
+
+
+@pytest.mark.parametrize("name", ["boss-photoz", "lsst-photoz", "sdss-starqso", "atlas-wise-starqso"])
+def test_pipelines_of_shipped_models_hold_no_mistake(name, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("ASTRO_DATA", str(tmp_path))
+    assert main(["check", str(Path(pipelines_dir()) / "models" / f"{name}.yaml")]) == 0
+    assert "fine" in capsys.readouterr().out
