@@ -91,6 +91,7 @@ def workplace(tmp_path_factory) -> Path:
     text = (pipelines_dir() / "quickstart.yaml").read_text(encoding="utf-8")
     (folder / "quickstart.yaml").write_text(text.replace("products/", f"{folder}/products/"), encoding="utf-8")
     small = ["source.synthetic.rows=600", "stages.photoz.train.epochs=1", "stages.photoz.train.members=1"]
+    small.append("stages.photoz.train.cross_fit=2")
     keep = f"outputs.votable={{path: {folder}/photo.vot, columns: [ids, 'flux_*']}}"
     save = f"stages.photoz.save={folder}/models/boss-photoz"
     Pipeline.read(folder / "quickstart.yaml", sets=[*small, save, keep]).run(work=folder / "work", quiet=True)

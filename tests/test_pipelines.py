@@ -16,6 +16,7 @@ from astrokeras.resources import pipelines_dir
 SMALL = []
 for parameter in ("width=24", "depth=1", "epochs=12", "members=1", "threads=1"):
     SMALL += ["--set", f"stages.photoz.train.{parameter}"]
+PHOTOZ = [*SMALL, "--set", "stages.photoz.train.cross_fit=2"]
 
 
 def votlint(path):
@@ -35,10 +36,10 @@ def products(tmp_path_factory):
         pipelines = Path(pipelines_dir())
         for name, rows in (("quickstart", 5000), ("photoz-train", 3000)):
             size = ["--set", f"source.synthetic.rows={rows}"]
-            assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size, *SMALL]) == 0
+            assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size, *PHOTOZ]) == 0
         rows = ["source.synthetic.rows=6000", "stages.crossmatch.catalog.synthetic.rows=6000"]
         size = [word for setting in rows for word in ("--set", setting)]
-        assert main(["run", str(pipelines / "photoz-from-specz.yaml"), "--quiet", *size, *SMALL]) == 0
+        assert main(["run", str(pipelines / "photoz-from-specz.yaml"), "--quiet", *size, *PHOTOZ]) == 0
         small = [text.replace("photoz", "classify") for text in SMALL]
         size = ["--set", "source.synthetic.rows=3000"]
         assert main(["run", str(pipelines / "starqso-train.yaml"), "--quiet", *size, *small]) == 0

@@ -208,9 +208,9 @@ def from_qp(
     Returns
     -------
     QTable
-        ``object_id`` (if the ensemble knows one, else numbers from 0), ``z_phot``, ``z_mode``, ``z_lo``, ``z_hi``,
-        ``z_pdf`` (normalised on the grid, what lies outside is lost) and ``flags``, with NO_DATA where there is no
-        density on the grid.
+        ``object_id`` (if the ensemble knows one, else numbers from 0), ``z_phot``, ``z_mode``, ``z_best``, ``z_lo``,
+        ``z_hi``, ``z_risk``, ``z_odds``, ``z_pdf`` (normalised on the grid, what lies outside is lost) and ``flags``,
+        with NO_DATA where there is no density on the grid.
 
     Raises
     ------
@@ -220,9 +220,8 @@ def from_qp(
     from astropy.table import QTable
 
     from ..chunk import as_column
-    from ..densities import pdf_summary
     from ..models.card import Grid
-    from ..models.columns import redshift_fields
+    from ..models.redshift_columns import density_columns, redshift_fields
 
     grid = _grid_of(ensemble, z_min, z_max, n_grid)
     pdf = np.atleast_2d(ensemble.pdf(grid))
@@ -232,14 +231,13 @@ def from_qp(
     total = np.trapezoid(pdf, grid, axis=1)
     good = np.isfinite(total) & (total > 0)
     pdf = np.where(good[:, None], pdf / np.where(good, total, 1)[:, None], np.nan)
-    found = pdf_summary(pdf, grid)
-    columns = {"z_phot": found["median"], "z_mode": found["mode"], "z_lo": found["q16"], "z_hi": found["q84"]}
     fields = redshift_fields(Grid(z_min=float(grid[0]), z_max=float(grid[-1]), n=len(grid)))
+    columns = density_columns(pdf, grid, {field.name for field in fields})
     ancil = ensemble.ancil or {}
     ids = next((np.asarray(ancil[name]) for name in IDENTIFIERS if name in ancil), np.arange(len(pdf)))
     out = QTable({OBJECT_ID.name: as_column(ids, OBJECT_ID)})
     for field in fields:
-        out[field.name] = as_column(np.asarray({**columns, "z_pdf": pdf}[field.name], np.float32), field)
+        out[field.name] = as_column(np.asarray(columns[field.name], np.float32), field)
     out[FLAGS.name] = as_column(np.where(good, 0, int(Flag.NO_DATA)).astype(np.int32), FLAGS)
     return out
 

@@ -65,9 +65,18 @@ def _calibrated_fields(calibration: Calibration) -> tuple[Field, ...]:
     return (*fields, Field(name="z_quality", kind="i2", null=MISSING, description=text, ucd=f"meta.code.qual;{_Z}"))
 
 
-def redshift_columns(outputs: Mapping[str, np.ndarray], card: Card, names: list[str]) -> dict[str, np.ndarray]:
-    """Columns among ``names`` from the outputs of the graph; nothing is computed that is not asked for."""
-    pdf, grid, wanted = outputs["z_pdf"], card.grid.nodes(), set(names)
+def density_columns(pdf: np.ndarray, grid: np.ndarray, wanted: set[str]) -> dict[str, np.ndarray]:
+    """Columns that follow from densities alone, those ``wanted`` and what they are made of.
+
+    Parameters
+    ----------
+    pdf : ndarray
+        Densities at the nodes, ``(rows, n_grid)``.
+    grid : ndarray
+        Nodes, uniform.
+    wanted : set of str
+        Names out of `redshift_fields`.
+    """
     found: dict[str, np.ndarray] = {}
     if "z_pdf" in wanted:
         found["z_pdf"] = pdf
@@ -79,6 +88,13 @@ def redshift_columns(outputs: Mapping[str, np.ndarray], card: Card, names: list[
         found["z_odds"] = pdf_odds(pdf, grid, found["z_phot"])
     if wanted & {"z_best", "z_risk", "z_quality"}:
         found["z_best"], found["z_risk"] = pdf_risk(pdf, grid)
+    return found
+
+
+def redshift_columns(outputs: Mapping[str, np.ndarray], card: Card, names: list[str]) -> dict[str, np.ndarray]:
+    """Columns among ``names`` from the outputs of the graph; nothing is computed that is not asked for."""
+    wanted = set(names)
+    found = density_columns(outputs["z_pdf"], card.grid.nodes(), wanted)
     if card.calibration is not None:
         found |= _calibrated_columns(outputs, card, wanted, found.get("z_risk"))
     return {k: v if v.dtype.kind == "i" else np.asarray(v, np.float32) for k, v in found.items() if k in wanted}
