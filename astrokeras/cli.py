@@ -58,15 +58,21 @@ def _parser() -> argparse.ArgumentParser:
     ):
         _pipeline_options(command(name, text), name)
     _listing(command("stages", "list sources, stages and outputs, or show the parameters of one"))
-    models = command("models", "list the models found, show a card, or replay golden rows").add_subparsers(
-        dest="action", required=True, metavar="list|show|verify"
-    )
+    models = command("models", "list the models found, show a card, replay golden rows, draw a training")
+    models = models.add_subparsers(dest="action", required=True, metavar="list|show|verify|plot")
     models.add_parser("list", help="models that are found by name")
-    for name, text in (("show", "print the card of a model"), ("verify", "replay the golden rows of a model")):
+    for name, text in (
+        ("show", "print the card of a model, and how its training went"),
+        ("verify", "replay the golden rows of a model"),
+        ("plot", "draw loss curves, gradient norms, importance of the inputs and kernels of the first layer"),
+    ):
         parser_of = models.add_parser(name, help=text)
         parser_of.add_argument("model", help="directory, or name@version")
         if name == "show":
             parser_of.add_argument("--json", action="store_true", help="print the whole card as JSON")
+        if name == "plot":
+            parser_of.add_argument("--out", default=".", metavar="FOLDER", help="where the pictures go (default: here)")
+            parser_of.add_argument("--format", choices=("png", "svg"), default="png", help="default: %(default)s")
     catalogs = command("catalogs", "list the survey maps, show one, or guess which fits a file").add_subparsers(
         dest="action", required=True, metavar="list|show|guess"
     )

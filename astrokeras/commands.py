@@ -159,7 +159,7 @@ def stages(options: Namespace) -> int:
 
 
 def models(options: Namespace) -> int:
-    """List, show or verify models."""
+    """List, show, verify or draw models."""
     from .models.card_file import read_card
     from .models.library import find
 
@@ -168,7 +168,13 @@ def models(options: Namespace) -> int:
     directory = find(options.model)
     if options.action == "show":
         card = read_card(directory)
-        return _show_card(card) if not options.json else OUT.print_json(card.model_dump_json()) or 0
+        return _show_card(card, directory) if not options.json else OUT.print_json(card.model_dump_json()) or 0
+    if options.action == "plot":
+        from .export.training_plots import training_plots
+
+        for path in training_plots(directory, options.out, options.format):
+            OUT.print(str(path))
+        return 0
     from .models.bundle import verify
 
     report = verify(directory)
@@ -180,10 +186,12 @@ def models(options: Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _show_card(card: Card) -> int:
+def _show_card(card: Card, directory: Path) -> int:
+    from .models.diagnostics import read_diagnostics, told
     from .models.summary import summary
 
-    for name, text in summary(card):
+    found = read_diagnostics(directory)
+    for name, text in [*summary(card), *(told(found, directory) if found is not None else ())]:
         OUT.print(f"{name:15}{text}")
     return 0
 

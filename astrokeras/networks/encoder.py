@@ -1,5 +1,7 @@
 """From photometry to the features of a network, and what a training does to the photometry before."""
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 
@@ -125,6 +127,40 @@ def photometry_encoder(
         features.append(normalised("extra_values", inputs["extra"], known, rows["extra"], sample_known))
         features += [1 - known] if "extra_observed" in rows else []
     return keras.Model(inputs, keras.layers.Concatenate(name="features")(features), name="encoder", trainable=False)
+
+
+def feature_names(encoder, bands, extras=()):
+    """Names of the features of an encoder, in their order.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        From `photometry_encoder`.
+    bands, extras : sequence of str
+        Names of its bands and of its further scalars.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        When the encoder has another number of features.
+    """
+    layers = {layer.name for layer in encoder.layers}
+    names = [*bands, *(f"{a} - {b}" for a, b in pairwise(bands))]
+    if "log_errors" in layers:
+        names += [f"error {band}" for band in bands]
+    names += [f"{band} missing" for band in bands]
+    if "limit_depths" in layers:
+        names += [f"{band} limit" for band in bands] + [f"{band} depth" for band in bands]
+    names += extras
+    if "extra_observed" in encoder.input:
+        names += [f"{name} missing" for name in extras]
+    if len(names) != encoder.output_shape[-1]:
+        raise ValueError(f"feature_names: the encoder has {encoder.output_shape[-1]} features, {len(names)} are named")
+    return names
 
 
 def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0):

@@ -101,6 +101,12 @@ class ClassLearner(Learner):
         """See `Learner.truth`."""
         return examples.target.astype(np.int32)
 
+    def row_losses(self, model: keras.Model, examples: Examples) -> np.ndarray:
+        """See `Learner.row_losses`."""
+        from ..class_metrics import log_loss
+
+        return log_loss(outputs(model, examples, "p_class"), examples.target)
+
     def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:
         """See `Learner.metrics`."""
         from .. import class_metrics

@@ -66,6 +66,10 @@ class Learner:
         """Calibrate a finished model on predictions out of fold; needed where ``folds`` is not 0."""
         raise NotImplementedError
 
+    def row_losses(self, model: keras.Model, examples: Examples) -> np.ndarray:
+        """Negative log-likelihood of each row, ``(rows,)``."""
+        raise NotImplementedError
+
     def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:
         """Numbers of the validation rows, which also ended the training: a first look, not a score."""
         raise NotImplementedError

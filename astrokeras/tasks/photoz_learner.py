@@ -85,6 +85,12 @@ class PhotozLearner(Learner):
         ratio = np.divide(tensors["flux"], error, out=np.zeros_like(error), where=seen & (error > 0))
         return int(np.argmax([np.median(column[here]) for column, here in zip(ratio.T, seen.T, strict=True)]))
 
+    def row_losses(self, model: keras.Model, examples: Examples) -> np.ndarray:
+        """See `Learner.row_losses`."""
+        from ..metrics import log_likelihood
+
+        return -log_likelihood(outputs(model, examples, "z_pdf"), self.card.grid.nodes(), examples.target)
+
     def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:
         """See `Learner.metrics`."""
         from .. import metrics

@@ -14,9 +14,11 @@ from ..errors import TrainingError
 from ..fields import Field
 from ..models.card import DOMAIN_SCORE, Card, Training, versions
 from ..models.coverage import count, pairs, write_coverage
+from ..models.diagnostics import DIAGNOSTICS, HISTORY
 from ..models.tensors import domain
 from ..split import assign, groups, row_keys
 from .cross_fit import held_out
+from .diagnosing import diagnosed
 from .examples import Examples
 from .extrapolation import scored
 from .guards import absent_classes, check_inputs, inputs_of
@@ -139,6 +141,7 @@ def train_and_save(
     model, card = learner.finish(members, rows)
     if learner.folds:
         model, card = learner.recalibrate(model, card, held_out(learner, rows, on_epoch))
+    found = diagnosed(learner, model, histories, rows["validate"])
     model = scored(learner, model, rows, on_epoch)
     done = card.model_copy(
         update={
@@ -148,7 +151,8 @@ def train_and_save(
         }
     )
     save(directory, model, done, rows["train"].take(np.arange(min(16, len(rows["train"])))).tensors, overwrite=True)
-    write_json(directory / "history.json", histories)
+    write_json(directory / HISTORY, histories)
+    write_json(directory / DIAGNOSTICS, found)
     fluxes = inputs_of(card, tensors, parts["train"])
     write_coverage(count({band: fluxes[f"flux_{band}"] for band in card.bands}, pairs(card.bands)), directory)
 

@@ -37,7 +37,7 @@ def fit_members(
     -------
     members : list of keras.Model
     histories : list of dict
-        Loss curves of each.
+        Curves of each: losses and gradient norms.
 
     Raises
     ------
@@ -62,6 +62,8 @@ def fit_members(
 def _member(learner: Learner, encoder: Any, number: int, train: Examples) -> keras.Model:
     import keras
 
+    from .gradients import watched
+
     recipe = learner.recipe
     keras.utils.set_random_seed(recipe.seed + number)
     try:
@@ -69,7 +71,7 @@ def _member(learner: Learner, encoder: Any, number: int, train: Examples) -> ker
         optimizer = _optimizer(recipe, -(-len(train) // recipe.batch_size))
     except ValueError as error:
         raise TrainingError(f"train: {error}") from None
-    member.compile(optimizer, loss=learner.loss(train), steps_per_execution=8, jit_compile=False)
+    member.compile(watched(optimizer), loss=learner.loss(train), steps_per_execution=8, jit_compile=False)
     return member
 
 
@@ -108,9 +110,12 @@ def _fit(
 ) -> dict[str, list[float]]:
     import keras
 
+    from .gradients import GradientCurves
+
     recipe = learner.recipe
     callbacks: list[keras.callbacks.Callback] = [
         keras.callbacks.TerminateOnNaN(),
+        GradientCurves(),
         keras.callbacks.LambdaCallback(on_epoch_end=notes),
     ]
     held = None
