@@ -64,7 +64,7 @@ def identity(part: Configured, digest_of: Callable[[str], str]) -> dict[str, Any
 def source_identity(source: Source, digest_of: Callable[[str], str]) -> dict[str, Any]:
     """What of a source decides its rows; the files themselves count by content, partition by partition."""
     facts = identity(source, digest_of)
-    facts["parameters"] = {k: v for k, v in facts["parameters"].items() if k != "files"}
+    facts["parameters"] = {k: v for k, v in facts["parameters"].items() if k not in source.places}
     return facts
 
 

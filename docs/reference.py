@@ -47,11 +47,13 @@ KINDS = (Source, Stage, Output)
 def write(folder: Path) -> None:
     """Write one page for each kind, and one for the flags, into ``folder``."""
     folder.mkdir(exist_ok=True)
+    told = on_other_pages()
     for kind, introduction in INTRODUCTIONS.items():
         classes = [registry.lookup(kind, name) for name in registry.names(kind)]
         found = (base for cls in classes for model in (cls, *settings(cls)) for base in bases(model))
-        alone = {*classes, *(model for cls in classes for model in settings(cls))} | on_other_pages()
-        shared = [base for base in dict.fromkeys(found) if base not in alone]
+        told |= {*classes, *(model for cls in classes for model in settings(cls))}
+        shared = [base for base in dict.fromkeys(found) if base not in told]
+        told |= set(shared)
         described = [] if not shared else [heading("Shared parameters", "-"), *map(entry, shared)]
         parts = [heading(kind.capitalize(), "="), introduction, *describe(classes), *described]
         put(folder / f"{kind}.rst", "\n\n".join(parts))

@@ -253,6 +253,14 @@ def test_a_pipeline_checks_without_the_network_and_reruns_from_the_store(service
     assert len(Table.read(out)) == 40
 
 
+def test_an_error_of_the_service_names_the_line(service, tmp_path, capsys):
+    file = tmp_path / "p.yaml"
+    file.write_text(PIPELINE.format(url=service.url, query="FIND all", cache=tmp_path / "cache", out="x.parquet"))
+    assert main(["run", str(file), "--work", str(tmp_path / "work")]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"{file}:5:3: {service.url}/tap: the service answered with an error: cannot parse FIND all")
+
+
 def test_check_needs_none_of_the_libraries(service, tmp_path):
     file = tmp_path / "p.yaml"
     file.write_text(PIPELINE.format(url=service.url, query=QUERY, cache=tmp_path, out="x.parquet"))
