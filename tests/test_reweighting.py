@@ -1,5 +1,7 @@
 """Reweighting: a known ratio of densities is found, support is respected, and a training follows the weights."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import norm
 
-from astrokeras import PhotoZ
-from astrokeras.errors import TrainingError
+from astrokeras import PhotoZ, Pipeline
+from astrokeras.errors import SpecError, TrainingError
 from astrokeras.networks.domain import batched, domain_features
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.tasks.reweighting import Reweight, density_ratio, effective_sample_size
@@ -151,3 +153,33 @@ def test_bad_sources_are_refused():
         Reweight(source={})
     with pytest.raises(ValidationError, match="files"):
         Reweight(source={"catalog": {"survey": "sdss-casjobs"}})
+
+
+PIPELINE = """astrokeras: 1
+name: weighted
+source:
+  synthetic: {rows: 500, seed: 3, classes: {galaxy: 1}}
+split: {validate: 0.1}
+stages:
+  - photoz:
+      bands: [g, r, i]
+      train:
+        {width: 8, depth: 1, members: 1, epochs: 1, n_grid: 32, threads: 1, reweight: {source: {synthetic: {rows: 400}}}}
+      pdf: false
+outputs:
+  - parquet: {path: out.parquet, columns: [ids, z_phot]}
+"""
+
+
+def test_a_run_says_what_the_weights_cost(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("p.yaml").write_text(PIPELINE)
+    record = Pipeline.read("p.yaml").run()
+    (told,) = record["training"]
+    (note,) = told["notes"]
+    assert note.startswith("reweighted to a field of 400 rows: effective sample size")
+    assert f"warning: photoz: {note}" in capsys.readouterr().err
+    bad = PIPELINE.replace("rows: 400", "rowz: 400")
+    Path("p.yaml").write_text(bad)
+    with pytest.raises(SpecError, match=r"p\.yaml:10"):
+        Pipeline.read("p.yaml")
