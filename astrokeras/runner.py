@@ -276,8 +276,7 @@ class Run:
         if lost or any(plan.bounds[b].field in plan.failed for b in group):
             raise RunError(f"{place}: not trained, some of its rows failed")
         models = 1 + ((plan.pipeline.split and plan.pipeline.split.folds) or 0)
-        networks = getattr(recipe, "members", 1) + getattr(recipe, "cross_fit", 0)
-        total = networks * getattr(recipe, "epochs", 1) * models
+        total = getattr(recipe, "steps", 1) * models
         with self.reporter.step(f"train {self._name(i)}", total) as step, Told(place):
             fitted = barrier.train(
                 self.store, stage, links, plan.pipeline.split, self.files, step.advance, self._again(i)

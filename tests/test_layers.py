@@ -50,6 +50,8 @@ TABLES = {"ingest", "store", "export"}
 LIBRARIES = {
     "keras": KERAS,
     "tensorflow": KERAS,
+    "sklearn": {"models", "tasks"},
+    "skops": {"models"},
     "dask": {"executors"},
     "distributed": {"executors"},
     "dask_jobqueue": {"executors"},

@@ -31,11 +31,14 @@ def created() -> str:
     return dates.now().date().isoformat()
 
 
-def versions() -> dict[str, str]:
-    """Versions of astrokeras and of the packages that decide what a training gives, without importing them."""
+def versions(*further: str) -> dict[str, str]:
+    """Versions of astrokeras, of ``further`` packages and of those that always decide what a training gives.
+
+    None of them is imported.
+    """
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     found = {"backend": backend}
-    for package in ("astrokeras", "keras", backend, "numpy"):
+    for package in ("astrokeras", "keras", backend, "numpy", *further):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -145,6 +148,8 @@ class Card(Part):
         ``boss-photoz``, ``1.0.0``.
     task : str
         What `astrokeras.models.columns.decode` makes of the outputs: ``photoz`` or ``classify``.
+    method : str
+        ``keras`` for a network, else the name of a method of scikit-learn.
     description, licence, created : str
         For people; the date is ISO and obeys SOURCE_DATE_EPOCH.
     bands : tuple of str
@@ -187,6 +192,9 @@ class Card(Part):
     name: Name
     version: Version
     task: Literal["photoz", "classify"]
+    method: Literal[
+        "keras", "random_forest", "hist_gradient_boosting", "svm_rbf", "gaussian_process", "knn", "linear"
+    ] = "keras"
     description: str = ""
     licence: str = ""
     created: str = ""

@@ -21,6 +21,7 @@ def summary(card: Card) -> list[tuple[str, str]]:
     facts = {
         "model": f"{card.name}@{card.version} ({card.task})",
         "description": card.description,
+        "method": card.method,
         "bands": ", ".join(_band(card, band) for band in card.bands),
         "may be missing": ", ".join(card.may_miss),
         "further inputs": ", ".join(card.extras),

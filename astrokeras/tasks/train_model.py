@@ -17,6 +17,7 @@ from ..models.coverage import count, pairs, write_coverage
 from ..models.tensors import domain
 from ..split import assign, groups, row_keys
 from .cross_fit import held_out
+from .estimators import fit_estimator
 from .examples import Examples
 from .extrapolation import scored
 from .guards import absent_classes, check_inputs, inputs_of
@@ -26,7 +27,10 @@ from .reweighting import reweighted
 from .training import fit_members
 
 if TYPE_CHECKING:
+    import keras
     from astropy.table import QTable
+
+    from ..models.classical import Classical
 
 LOG = logging.getLogger("astrokeras")
 
@@ -68,6 +72,7 @@ def provisional_card(
         name=recipe.name or name,
         version=version,
         task=task,
+        method=recipe.method,
         description=recipe.description,
         licence=recipe.licence,
         bands=bands,
@@ -135,8 +140,7 @@ def train_and_save(
         notes.append(said)
     for note in notes:
         LOG.warning("%s", note)
-    members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
-    model, card = learner.finish(members, rows)
+    model, card, histories = trained(learner, rows, on_epoch)
     if learner.folds:
         model, card = learner.recalibrate(model, card, held_out(learner, rows, on_epoch))
     model = scored(learner, model, rows, on_epoch)
@@ -148,9 +152,34 @@ def train_and_save(
         }
     )
     save(directory, model, done, rows["train"].take(np.arange(min(16, len(rows["train"])))).tensors, overwrite=True)
-    write_json(directory / "history.json", histories)
+    if histories:
+        write_json(directory / "history.json", histories)
     fluxes = inputs_of(card, tensors, parts["train"])
     write_coverage(count({band: fluxes[f"flux_{band}"] for band in card.bands}, pairs(card.bands)), directory)
+
+
+def trained(
+    learner: Learner, rows: Mapping[str, Examples], on_epoch: Callable[[str], None] | None
+) -> tuple[keras.Model | Classical, Card, list[dict[str, list[float]]]]:
+    """Train a network, or an estimator of scikit-learn, and calibrate it.
+
+    Returns
+    -------
+    model : keras.Model or Classical
+    card : Card
+        With what the calibration gave.
+    histories : list of dict
+        Loss curves of the members of a network.
+
+    Raises
+    ------
+    TrainingError
+        If the rows cannot give a model.
+    """
+    if learner.recipe.method != "keras":
+        return *fit_estimator(learner, rows, on_epoch), []
+    members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
+    return *learner.finish(members, rows), histories
 
 
 def _check(learner: Learner, rows: Mapping[str, Examples]) -> None:
@@ -187,7 +216,6 @@ def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, 
         seed=recipe.seed,
         # 0: the backend had started already, with a number of its own.
         threads=recipe.threads if set_threads(recipe.threads) else 0,
-        versions=versions(),
-        # Where a field lies is no fact of a model; what it was is in `weighting`.
-        recipe=recipe.model_dump(mode="json", exclude={"reweight"}),
+        versions=versions() if recipe.method == "keras" else versions("scikit-learn", "skops"),
+        recipe=recipe.stated(),
     )
