@@ -290,6 +290,8 @@ class Run:
         notes = fitted.stage.training_notes()
         for note in notes:
             self.reporter.say(f"warning: {self._name(i)}: {note}")
+        for line in fitted.stage.training_table():
+            self.reporter.say(line)
         told = {"rows": fitted.counts, "folds": list(fitted.folds), "notes": list(notes)}
         self.record.setdefault("training", []).append({"stage": self._name(i), **told})
         return fitted

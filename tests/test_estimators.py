@@ -130,7 +130,9 @@ def test_an_estimator_sees_what_a_network_sees(galaxies, tmp_path):
     model = load(tmp_path / "m").model
     tensors, _ = encode(galaxies[:20], stage.card())
     features = model.features(tensors)
-    network = PhotoZ(bands=BANDS, train={"width": 4, "depth": 1, "members": 1, "epochs": 1, "n_grid": 48, "cross_fit": 0})
+    network = PhotoZ(
+        bands=BANDS, train={"width": 4, "depth": 1, "members": 1, "epochs": 1, "n_grid": 48, "cross_fit": 0}
+    )
     network.fit(galaxies, tmp_path / "n")
     encoder = load(tmp_path / "n").model.get_layer("photoz").get_layer("encoder")
     np.testing.assert_allclose(features, np.asarray(encoder(tensors)), rtol=1e-5, atol=1e-6)

@@ -52,6 +52,7 @@ LIBRARIES = {
     "tensorflow": KERAS,
     "sklearn": {"models", "tasks"},
     "skops": {"models"},
+    "optuna": {"tasks"},
     "dask": {"executors"},
     "distributed": {"executors"},
     "dask_jobqueue": {"executors"},

@@ -115,7 +115,9 @@ class Training(Part):
     versions : dict
         See `versions`.
     recipe : dict
-        The ``train:`` block, plain JSON.
+        The ``train:`` block, plain JSON, with the settings that a search found.
+    search : dict
+        What was searched and found: ``over``, ``metric``, ``values``, ``score`` and how many rows judged it.
     notes : tuple of str
         What was suspicious about the training rows.
     weighting : dict
@@ -133,6 +135,7 @@ class Training(Part):
     threads: int = 0
     versions: dict[str, str] = {}
     recipe: dict[str, JsonValue] = {}
+    search: dict[str, JsonValue] = {}
     notes: tuple[str, ...] = ()
     weighting: dict[str, JsonValue] = {}
 

@@ -16,9 +16,11 @@ from .examples import Examples
 from .learner import Learner
 from .methods import METHODS
 from .recipe import Recipe
-from .training import fitted_encoder
+from .training import fit_members, fitted_encoder
 
 if TYPE_CHECKING:
+    import keras
+
     from ..models.classical import Classical
 
 
@@ -120,3 +122,27 @@ def _features(encoder: Any, examples: Examples) -> np.ndarray:
     import keras
 
     return keras.ops.convert_to_numpy(encoder(dict(examples.tensors), training=False)["features"])
+
+
+def trained(
+    learner: Learner, rows: Mapping[str, Examples], on_epoch: Callable[[str], None] | None
+) -> tuple[keras.Model | Classical, Card, list[dict[str, list[float]]]]:
+    """Train a network, or an estimator of scikit-learn, and calibrate it.
+
+    Returns
+    -------
+    model : keras.Model or Classical
+    card : Card
+        With what the calibration gave.
+    histories : list of dict
+        Loss curves of the members of a network.
+
+    Raises
+    ------
+    TrainingError
+        If the rows cannot give a model.
+    """
+    if learner.recipe.method != "keras":
+        return *fit_estimator(learner, rows, on_epoch), []
+    members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
+    return *learner.finish(members, rows), histories

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic import Field as Parameter
 
 from ..errors import did_you_mean
 from ..models.allowed import ACTIVATIONS, INITIALIZERS
 from .methods import KERNELS, METHODS, Name, Value, check_parameters
 from .reweighting import Reweight
+from .search_recipe import Search
 
 _OPTIMIZERS = frozenset(
     ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "lamb", "lion", "nadam", "rmsprop", "sgd"]
@@ -50,6 +51,8 @@ class Recipe(BaseModel):
     max_rows : int, optional
         Train the estimator on that many rows at most, drawn at random, of classes in their ratio; by default 20 000 for
         support vectors; 1000 for redshifts, 400 for classes by Gaussian processes.
+    search : Search, optional
+        Look for the best settings first.
     width, depth, members : int
         Units of a layer, residual layers, networks whose probabilities are averaged (Lakshminarayanan et al. 2017).
     activation, initializer : str
@@ -99,7 +102,19 @@ class Recipe(BaseModel):
     task: ClassVar[str] = ""
     #: What means the same whatever the method.
     any_method: ClassVar[frozenset[str]] = frozenset(
-        ["target", "allow", "reweight", "errors", "method", "seed", "threads", "name", "licence", "description"]
+        [
+            "target",
+            "allow",
+            "reweight",
+            "errors",
+            "method",
+            "search",
+            "seed",
+            "threads",
+            "name",
+            "licence",
+            "description",
+        ]
     )
 
     target: str
@@ -108,6 +123,7 @@ class Recipe(BaseModel):
     method: Name = "keras"
     parameters: dict[str, Value] = {}
     max_rows: int | None = Parameter(default=None, ge=10)
+    search: Search | None = None
     width: int = Parameter(default=192, ge=1, le=4096)
     depth: int = Parameter(default=3, ge=1, le=64)
     members: int = Parameter(default=4, ge=1, le=32)
@@ -159,9 +175,48 @@ class Recipe(BaseModel):
     @property
     def steps(self) -> int:
         """How often a training tells of its progress."""
+        own = (self.members + getattr(self, "cross_fit", 0)) * self.epochs if self.method == "keras" else 1
+        trials = 0 if self.search is None else self.search.trials
+        return own + trials * (self.epochs if self.method == "keras" else 1)
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Self:
+        """Every setting of the search is one, and every value it may take is allowed."""
+        if self.search is None:
+            return self
+        known = self.searchable()
+        for name in self.search.over:
+            if name not in known:
+                raise ValueError(f"`search.over`: {self.method} has no {name!r} to search{did_you_mean(name, known)}")
+        self.search.score(self.task)
+        for name, value in self.search.ends():
+            try:
+                self.with_values({name: value})
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"`search.over`: {name} cannot be {value!r}: {reason}") from None
+        return self
+
+    def searchable(self) -> tuple[str, ...]:
+        """Names that a search may vary: settings of a network, or parameters of the estimator."""
         if self.method != "keras":
-            return 1
-        return (self.members + getattr(self, "cross_fit", 0)) * self.epochs
+            return METHODS[self.method].names[self.task]
+        # What decides the inputs or the columns of a model is settled before.
+        settled = {"parameters", "max_rows", "limit_rate", "cross_fit", "magnitude_band"}
+        return tuple(sorted(set(type(self).model_fields) - self.any_method - settled))
+
+    def with_values(self, values: dict[str, Value]) -> Self:
+        """Recipe with other settings of those that `searchable` names, and without a search.
+
+        Raises
+        ------
+        ValidationError
+            If a value is not allowed.
+        """
+        said = self.model_dump(exclude_unset=True, exclude={"search"})
+        if self.method != "keras":
+            values = {"parameters": {**self.parameters, **values}}
+        return type(self).model_validate({**said, **values})
 
     def stated(self) -> dict[str, Any]:
         """What decides the training, for a card: of an estimator nothing that describes a network.
@@ -169,5 +224,7 @@ class Recipe(BaseModel):
         Where a field lies to which rows are weighted is no fact of a model; what it was is in `Training.weighting`.
         """
         if self.method == "keras":
-            return self.model_dump(mode="json", exclude={"parameters", "max_rows", "reweight"})
-        return self.model_dump(mode="json", include={*self.any_method, "parameters", "max_rows"} - {"reweight"})
+            return self.model_dump(mode="json", exclude={"parameters", "max_rows", "reweight", "search"})
+        return self.model_dump(
+            mode="json", include={*self.any_method, "parameters", "max_rows"} - {"reweight", "search"}
+        )

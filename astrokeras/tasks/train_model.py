@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +18,17 @@ from ..models.coverage import count, pairs, write_coverage
 from ..models.tensors import domain
 from ..split import assign, groups, row_keys
 from .cross_fit import held_out
-from .estimators import fit_estimator
+from .estimators import trained
 from .examples import Examples
 from .extrapolation import scored
 from .guards import absent_classes, check_inputs, inputs_of
 from .learner import Learner
 from .recipe import Recipe
 from .reweighting import reweighted
-from .training import fit_members
+from .search import TRIALS, Found, searched
 
 if TYPE_CHECKING:
-    import keras
     from astropy.table import QTable
-
-    from ..models.classical import Classical
 
 LOG = logging.getLogger("astrokeras")
 
@@ -140,13 +138,16 @@ def train_and_save(
         notes.append(said)
     for note in notes:
         LOG.warning("%s", note)
+    found = None if learner.recipe.search is None else searched(learner, rows, on_epoch)
+    if found is not None:
+        learner = replace(learner, recipe=found.recipe)
     model, card, histories = trained(learner, rows, on_epoch)
     if learner.folds:
         model, card = learner.recalibrate(model, card, held_out(learner, rows, on_epoch))
     model = scored(learner, model, rows, on_epoch)
     done = card.model_copy(
         update={
-            "training": _training(learner.recipe, rows, {**facts, "notes": notes, "weighting": weighting}),
+            "training": _training(learner.recipe, rows, {**facts, "notes": notes, "weighting": weighting}, found),
             "metrics": learner.metrics(model, rows["validate"]),
             "domain": domain(rows["train"].tensors, card),
         }
@@ -154,32 +155,10 @@ def train_and_save(
     save(directory, model, done, rows["train"].take(np.arange(min(16, len(rows["train"])))).tensors, overwrite=True)
     if histories:
         write_json(directory / "history.json", histories)
+    if found is not None:
+        write_json(directory / TRIALS, found.table())
     fluxes = inputs_of(card, tensors, parts["train"])
     write_coverage(count({band: fluxes[f"flux_{band}"] for band in card.bands}, pairs(card.bands)), directory)
-
-
-def trained(
-    learner: Learner, rows: Mapping[str, Examples], on_epoch: Callable[[str], None] | None
-) -> tuple[keras.Model | Classical, Card, list[dict[str, list[float]]]]:
-    """Train a network, or an estimator of scikit-learn, and calibrate it.
-
-    Returns
-    -------
-    model : keras.Model or Classical
-    card : Card
-        With what the calibration gave.
-    histories : list of dict
-        Loss curves of the members of a network.
-
-    Raises
-    ------
-    TrainingError
-        If the rows cannot give a model.
-    """
-    if learner.recipe.method != "keras":
-        return *fit_estimator(learner, rows, on_epoch), []
-    members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
-    return *learner.finish(members, rows), histories
 
 
 def _check(learner: Learner, rows: Mapping[str, Examples]) -> None:
@@ -201,7 +180,7 @@ def _warnings(learner: Learner, everything: Examples, parts: Mapping[str, np.nda
     return [*notes, *(absent_classes(everything.target, parts, card.classes) if card.classes else ())]
 
 
-def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, Any]) -> Training:
+def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, Any], found: Found | None) -> Training:
     from ..models.predict import set_threads
 
     return Training(
@@ -218,4 +197,5 @@ def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, 
         threads=recipe.threads if set_threads(recipe.threads) else 0,
         versions=versions() if recipe.method == "keras" else versions("scikit-learn", "skops"),
         recipe=recipe.stated(),
+        search={} if found is None else found.summary,
     )
