@@ -276,8 +276,7 @@ class Run:
         if lost or any(plan.bounds[b].field in plan.failed for b in group):
             raise RunError(f"{place}: not trained, some of its rows failed")
         models = 1 + ((plan.pipeline.split and plan.pipeline.split.folds) or 0)
-        networks = getattr(recipe, "members", 1) + getattr(recipe, "cross_fit", 0)
-        total = networks * getattr(recipe, "epochs", 1) * models
+        total = getattr(recipe, "steps", 1) * models
         with self.reporter.step(f"train {self._name(i)}", total) as step, Told(place):
             fitted = barrier.train(
                 self.store, stage, links, plan.pipeline.split, self.files, step.advance, self._again(i)
@@ -291,6 +290,8 @@ class Run:
         notes = fitted.stage.training_notes()
         for note in notes:
             self.reporter.say(f"warning: {self._name(i)}: {note}")
+        for line in fitted.stage.training_table():
+            self.reporter.say(line)
         told = {"rows": fitted.counts, "folds": list(fitted.folds), "notes": list(notes)}
         self.record.setdefault("training", []).append({"stage": self._name(i), **told})
         return fitted

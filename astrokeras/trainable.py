@@ -53,6 +53,10 @@ class Trainable(Stage):
         """What the training of the model in use found suspicious."""
         return ()
 
+    def training_table(self) -> tuple[str, ...]:
+        """What the training tried, line by line."""
+        return ()
+
     def fit(self, dataset: Table, directory: str | Path, on_epoch: Callable[[str], None] | None = None) -> Self:
         """Fit on a table and return a **new** stage which uses the model saved in ``directory``."""
         raise NotImplementedError

@@ -50,6 +50,9 @@ TABLES = {"ingest", "store", "export"}
 LIBRARIES = {
     "keras": KERAS,
     "tensorflow": KERAS,
+    "sklearn": {"models", "tasks"},
+    "skops": {"models"},
+    "optuna": {"tasks"},
     "dask": {"executors"},
     "distributed": {"executors"},
     "dask_jobqueue": {"executors"},

@@ -43,6 +43,11 @@ def products(tmp_path_factory):
         small = [text.replace("photoz", "classify") for text in SMALL]
         size = ["--set", "source.synthetic.rows=3000"]
         assert main(["run", str(pipelines / "starqso-train.yaml"), "--quiet", *size, *small]) == 0
+        few = ["width=24", "depth=1", "epochs=8", "members=1", "threads=1", "cross_fit=0"]
+        small = ["source.synthetic.rows=1500", "stages.process.train.max_rows=100"]
+        small += [f"stages.network.train.{parameter}" for parameter in few]
+        size = [word for setting in small for word in ("--set", setting)]
+        assert main(["run", str(pipelines / "compare.yaml"), "--quiet", *size]) == 0
         size = ["--set", "source.synthetic.rows=2000", "--set", "source.synthetic.missing=0.2"]
         for name in ("photoz-apply", "starqso-apply"):
             assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size]) == 0
@@ -50,7 +55,15 @@ def products(tmp_path_factory):
 
 
 def test_all_that_ship_are_here():
-    names = {"quickstart", "photoz-train", "photoz-apply", "photoz-from-specz", "starqso-train", "starqso-apply"}
+    names = {
+        "quickstart",
+        "compare",
+        "photoz-train",
+        "photoz-apply",
+        "photoz-from-specz",
+        "starqso-train",
+        "starqso-apply",
+    }
     assert {p.stem for p in Path(pipelines_dir()).glob("*.yaml")} == names
 
 
@@ -63,6 +76,7 @@ def test_all_that_ship_are_here():
         "photoz-from-specz/photoz.vot",
         "starqso-train/test.vot",
         "starqso-apply/classes.vot",
+        "compare/test.vot",
     ],
 )
 def test_votables_are_valid(products, path):
@@ -143,3 +157,17 @@ def test_pipelines_of_shipped_models_hold_no_mistake(name, monkeypatch, tmp_path
     monkeypatch.setenv("ASTRO_DATA", str(tmp_path))
     assert main(["check", str(Path(pipelines_dir()) / "models" / f"{name}.yaml")]) == 0
     assert "fine" in capsys.readouterr().out
+
+
+def test_methods_are_compared_on_the_same_rows(products):
+    scores = json.loads((products / "compare/compare.json").read_text())
+    table = Table.read(products / "compare/test.vot")
+    methods = {"network", "forest", "boosting", "vectors", "process", "neighbours", "linear"}
+    assert set(scores["methods"]) == methods
+    assert scores["overall"]["n"] == len(table)
+    crps = {name: found["crps"]["value"] for name, found in scores["overall"]["methods"].items()}
+    # The network of this test has no time to learn.
+    assert all(crps[name] < scores["baseline"]["crps"] / 1.5 for name in methods - {"network"})
+    assert crps["forest"] < crps["linear"]
+    trials = json.loads((products / "compare/knn/trials.json").read_text())
+    assert [trial["values"]["n_neighbors"] for trial in trials] == [5, 10, 20, 40, 80]

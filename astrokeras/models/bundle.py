@@ -1,6 +1,7 @@
 """A saved model: the directory with ``model.keras``, ``card.json`` and ``golden.npz``.
 
-Saving is atomic, loading is safe: the card is read, the archive inspected and its digest compared before Keras sees it.
+A model of scikit-learn has ``encoder.keras`` and ``model.skops`` instead of ``model.keras``. Saving is atomic, loading
+is safe: the card is read, the files inspected and their digest compared before Keras or scikit-learn sees them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +20,17 @@ import numpy as np
 from ..errors import ModelError, UnsafeModelError
 from . import golden
 from .allowed import MAX_ELEMENTS
-from .backend import start
 from .card import Card, created
 from .card_file import CARD, read_card, write_card
+from .classical import Classical
+from .estimator_file import ESTIMATOR, written_with
+from .files import NETWORK, digest_of, read_classical, read_keras, uncompiled, write_model
 from .inspect import inspect
 
 if TYPE_CHECKING:
     import keras
 
-MODEL, GOLDEN = "model.keras", "golden.npz"
+GOLDEN = "golden.npz"
 RTOL = 1e-5
 
 
@@ -38,14 +42,14 @@ class Bundle:
     ----------
     directory : Path
         Where it lies.
-    model : keras.Model
+    model : keras.Model or Classical
         Uncompiled.
     card : Card
         Its card; ``card.digest`` is the digest of the model.
     """
 
     directory: Path
-    model: keras.Model
+    model: keras.Model | Classical
     card: Card
 
 
@@ -76,7 +80,7 @@ class Report:
 
 def save(
     directory: str | Path,
-    model: keras.Model,
+    model: keras.Model | Classical,
     card: Card,
     golden_inputs: Mapping[str, np.ndarray],
     overwrite: bool = False,
@@ -87,7 +91,7 @@ def save(
     ----------
     directory : str or Path
         Made, its parents too.
-    model : keras.Model
+    model : keras.Model or Classical
         Saved without optimizer and loss.
     card : Card
         ``digest`` and, if empty, ``created`` are filled in.
@@ -111,8 +115,8 @@ def save(
     except OSError as error:
         raise ModelError(f"{directory}: cannot be written ({error.strerror})") from None
     try:
-        _uncompiled(model).save(new / MODEL)
-        card = card.model_copy(update={"digest": inspect(new / MODEL).digest, "created": card.created or created()})
+        write_model(new, model)
+        card = card.model_copy(update={"digest": digest_of(new, card), "created": card.created or created()})
         write_card(card, new / CARD)
         inputs = golden.rows(golden_inputs, card)
         golden.write(new / GOLDEN, inputs, _run(model, inputs, card))
@@ -160,10 +164,11 @@ def inspected(directory: str | Path) -> Card:
     ModelError, UnsafeModelError
         As `load`.
     """
-    directory = Path(directory)
-    path = directory / MODEL if directory.is_dir() else directory
-    card = read_card(directory if directory.is_dir() else directory.parent)
-    found = inspect(path).digest
+    folder, path = _place(directory)
+    card = read_card(folder)
+    if card.method != "keras":
+        path = folder / ESTIMATOR
+    found = inspect(path).digest if card.method == "keras" else digest_of(folder, card)
     if found != card.digest:
         raise ModelError(
             f"{path}: has the digest {found[:12]}, its card says {card.digest[:12] or 'none'}; not the model described"
@@ -171,8 +176,16 @@ def inspected(directory: str | Path) -> Card:
     return card
 
 
+def _place(directory: str | Path) -> tuple[Path, Path]:
+    """Folder of a model, and the file of its network: either may be given."""
+    path = Path(directory)
+    return (path, path / NETWORK) if path.is_dir() else (path.parent, path)
+
+
 def load(directory: str | Path) -> Bundle:
     """Load a model, safely.
+
+    A model that another version of scikit-learn made is loaded if its golden rows come out the same.
 
     Raises
     ------
@@ -181,30 +194,39 @@ def load(directory: str | Path) -> Bundle:
     UnsafeModelError
         If the archive holds something not allowed.
     """
-    directory = Path(directory)
-    path = directory / MODEL if directory.is_dir() else directory
     card = inspected(directory)
-    start()
-    import keras
-
-    from .. import layers  # noqa: F401  registers the layers of astrokeras
-
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: Keras cannot load it ({str(error).splitlines()[0]})") from error
-    _fits(model, card, str(path))
+    folder, path = _place(directory)
+    model = read_keras(path) if card.method == "keras" else read_classical(folder)
+    _fits(model, card, str(path if card.method == "keras" else folder / ESTIMATOR))
     if largest_tensor(model) > MAX_ELEMENTS:
         raise UnsafeModelError(
             f"{path}: makes a tensor of {largest_tensor(model)} elements per object; at most {MAX_ELEMENTS} are allowed"
         )
-    return Bundle(directory, model, card)
+    bundle = Bundle(Path(directory), model, card)
+    if isinstance(model, Classical):
+        _same_as_then(bundle, folder)
+    return bundle
 
 
-def largest_tensor(model: keras.Model) -> int:
+def _same_as_then(bundle: Bundle, folder: Path) -> None:
+    """Raise unless an estimator made with another scikit-learn still gives what it gave."""
+    made, here = written_with(folder / ESTIMATOR), version("scikit-learn")
+    if made == here:
+        return
+    report = _replay(bundle, folder)
+    if not report.ok:
+        raise ModelError(
+            f"{folder / ESTIMATOR}: was made with scikit-learn {made} and gives something else with {here} (largest "
+            f"difference {report.max_difference:.2g}); install scikit-learn {made}, or train again"
+        )
+
+
+def largest_tensor(model: keras.Model | Classical) -> int:
     """Elements per object of the largest tensor between the layers of a model."""
     import keras
 
+    if isinstance(model, Classical):
+        return max([largest_tensor(model.encoder), *map(math.prod, model.output_shapes().values())])
     sizes = []
     for operation in getattr(model, "operations", model.layers):
         if isinstance(operation, keras.Model):
@@ -216,8 +238,8 @@ def largest_tensor(model: keras.Model) -> int:
 def model_digest(model: keras.Model) -> str:
     """Digest of the architecture and the weights, as in the card of a saved model."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / MODEL
-        _uncompiled(model).save(path)
+        path = Path(folder) / NETWORK
+        uncompiled(model).save(path)
         return inspect(path).digest
 
 
@@ -229,8 +251,11 @@ def verify(directory: str | Path) -> Report:
     ModelError
         As `load`; and if the golden rows are missing or damaged.
     """
-    bundle = load(directory)
-    inputs, expected = golden.read(bundle.directory / GOLDEN, bundle.card)
+    return _replay(load(directory), Path(directory))
+
+
+def _replay(bundle: Bundle, folder: Path) -> Report:
+    inputs, expected = golden.read(folder / GOLDEN, bundle.card)
     outputs = _run(bundle.model, inputs, bundle.card)
     rows = len(next(iter(inputs.values())))
     worst, ok = 0.0, True
@@ -241,14 +266,7 @@ def verify(directory: str | Path) -> Report:
     return Report(bundle.directory, bundle.card, rows, worst, bool(ok))
 
 
-def _uncompiled(model: keras.Model) -> keras.Model:
-    """The same layers without optimizer, loss and metrics."""
-    import keras
-
-    return keras.Model(model.input, model.output, name=model.name) if model.compiled else model
-
-
-def _run(model: keras.Model, inputs: Mapping[str, np.ndarray], card: Card) -> dict[str, np.ndarray]:
+def _run(model: keras.Model | Classical, inputs: Mapping[str, np.ndarray], card: Card) -> dict[str, np.ndarray]:
     import keras
 
     return {
@@ -261,13 +279,17 @@ def named_outputs(outputs: object, card: Card) -> dict[str, object]:
     return dict(outputs) if isinstance(outputs, Mapping) else {card.outputs[0].name: outputs}
 
 
-def _fits(model: keras.Model, card: Card, where: str) -> None:
+def _fits(model: keras.Model | Classical, card: Card, where: str) -> None:
     """Check names and widths of the graph's inputs and outputs against the card."""
-    taken = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
+    classical = isinstance(model, Classical)
+    taken = {tensor.name: tuple(tensor.shape[1:]) for tensor in (model.encoder if classical else model).inputs}
     wanted = {name: (width,) for name, width in card.tensors.items()}
     if taken != wanted:
         raise ModelError(f"{where}: the graph takes {taken}, its card says {wanted}")
-    given = {name: tuple(tensor.shape[1:]) for name, tensor in named_outputs(model.output, card).items()}
+    if classical:
+        given = model.output_shapes()
+    else:
+        given = {name: tuple(tensor.shape[1:]) for name, tensor in named_outputs(model.output, card).items()}
     promised = {field.name: field.shape for field in card.outputs}
     if given != promised:
         raise ModelError(f"{where}: the graph gives {given}, its card says {promised}")

@@ -31,11 +31,14 @@ def created() -> str:
     return dates.now().date().isoformat()
 
 
-def versions() -> dict[str, str]:
-    """Versions of astrokeras and of the packages that decide what a training gives, without importing them."""
+def versions(*further: str) -> dict[str, str]:
+    """Versions of astrokeras, of ``further`` packages and of those that always decide what a training gives.
+
+    None of them is imported.
+    """
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     found = {"backend": backend}
-    for package in ("astrokeras", "keras", backend, "numpy"):
+    for package in ("astrokeras", "keras", backend, "numpy", *further):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -112,7 +115,9 @@ class Training(Part):
     versions : dict
         See `versions`.
     recipe : dict
-        The ``train:`` block, plain JSON.
+        The ``train:`` block, plain JSON, with the settings that a search found.
+    search : dict
+        What was searched and found: ``over``, ``metric``, ``values``, ``score`` and how many rows judged it.
     notes : tuple of str
         What was suspicious about the training rows.
     weighting : dict
@@ -130,6 +135,7 @@ class Training(Part):
     threads: int = 0
     versions: dict[str, str] = {}
     recipe: dict[str, JsonValue] = {}
+    search: dict[str, JsonValue] = {}
     notes: tuple[str, ...] = ()
     weighting: dict[str, JsonValue] = {}
 
@@ -145,6 +151,8 @@ class Card(Part):
         ``boss-photoz``, ``1.0.0``.
     task : str
         What `astrokeras.models.columns.decode` makes of the outputs: ``photoz`` or ``classify``.
+    method : str
+        ``keras`` for a network, else the name of a method of scikit-learn.
     description, licence, created : str
         For people; the date is ISO and obeys SOURCE_DATE_EPOCH.
     bands : tuple of str
@@ -187,6 +195,9 @@ class Card(Part):
     name: Name
     version: Version
     task: Literal["photoz", "classify"]
+    method: Literal[
+        "keras", "random_forest", "hist_gradient_boosting", "svm_rbf", "gaussian_process", "knn", "linear"
+    ] = "keras"
     description: str = ""
     licence: str = ""
     created: str = ""

@@ -19,6 +19,7 @@ from ..errors import ModelError
 from .backend import start
 from .bundle import Bundle, largest_tensor, load, named_outputs
 from .card_file import read_card
+from .classical import Classical
 
 if TYPE_CHECKING:
     import keras
@@ -119,7 +120,7 @@ class Predictor:
         inputs = {}
         for name, width in self.card.tensors.items():
             part = tensors[name][begin : begin + n]
-            if n < self.batch:
+            if n < self.batch and not isinstance(self.model, Classical):
                 padded = np.zeros((self.batch, width), np.float32)
                 padded[:n] = part
                 part = padded
@@ -146,6 +147,8 @@ def _cached(directory: Path, digest: str, batch: int) -> Predictor:
 
 
 def _compiled(bundle: Bundle, batch: int) -> Callable[[Columns], Columns]:
+    if isinstance(bundle.model, Classical):
+        return bundle.model
     start()
     import keras
 

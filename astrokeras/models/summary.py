@@ -21,6 +21,7 @@ def summary(card: Card) -> list[tuple[str, str]]:
     facts = {
         "model": f"{card.name}@{card.version} ({card.task})",
         "description": card.description,
+        "method": card.method,
         "bands": ", ".join(_band(card, band) for band in card.bands),
         "may be missing": ", ".join(card.may_miss),
         "further inputs": ", ".join(card.extras),
@@ -31,6 +32,7 @@ def summary(card: Card) -> list[tuple[str, str]]:
         "split": _pairs({k: v for k, v in training.split.items() if v}),
         "recipe": _pairs({k: v for k, v in training.recipe.items() if v not in ("", None)}),
         **_calibration(card.calibration),
+        "search": _pairs(training.search),
         "metrics": "; ".join(f"{m.name} {m.value:.4f} (n = {m.n}, {m.definition})" for m in card.metrics),
         "made with": _pairs(training.versions),
         "created": card.created,

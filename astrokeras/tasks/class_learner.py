@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from .learner import MEASURED_ON, TRUNK, Learner, outputs
 
 if TYPE_CHECKING:
     import keras
+
+    from ..models.classical import Classical
 
 #: Exponent of the focal loss (Lin et al. 2017).
 FOCUS = 2.0
@@ -75,7 +78,41 @@ class ClassLearner(Learner):
             set_calibration(model, fit_calibration(raw, held.target, kind, Prepared.of(model)))
         return model, self.card.model_copy(update=found | self._sets(model, held))
 
-    def _sets(self, model: keras.Model, held: Examples) -> dict[str, Any]:
+    def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:
+        """See `Learner.wrapped`: support vectors get sigmoids, other methods the calibration of networks."""
+        from ..models.classical import Classical
+
+        counts, held = self._counts(rows["train"]), rows["calibrate"]
+        model = Classical(
+            encoder, estimator, {"slope": np.ones(1), "offset": np.zeros(1), "voters": _voters(estimator)}
+        )
+        if self.recipe.method == "svm_rbf":
+            model = replace(model, estimator=self._with_sigmoids(estimator, model.features(held.tensors), held.target))
+        elif len(held):
+            model = replace(model, arrays={**model.arrays, **self._scaling(model, held)})
+        found = {"class_fractions": tuple((counts / counts.sum()).tolist())}
+        return model, self.card.model_copy(update=found | self._sets(model, held))
+
+    def _scaling(self, model: Classical, held: Examples) -> dict[str, np.ndarray]:
+        from ..networks.classes import fit_calibration
+
+        scaling = fit_calibration(outputs(model, held, "p_class"), held.target, self.recipe.calibration)
+        return {"slope": np.asarray(scaling.slope, float), "offset": np.asarray(scaling.offset, float)}
+
+    def _with_sigmoids(self, estimator: Any, features: np.ndarray, target: np.ndarray) -> Any:
+        from sklearn.calibration import CalibratedClassifierCV
+        from sklearn.frozen import FrozenEstimator
+
+        counts = np.bincount(target.astype(int), minlength=len(self.card.classes))
+        for name, count in zip(self.card.classes, counts, strict=True):
+            if count < 2:
+                raise TrainingError(
+                    f"train: {self.recipe.method} needs 2 or more rows of each class to calibrate its probabilities "
+                    f"on, class {name!r} has {count}; give `split: {{calibrate: ...}}`"
+                )
+        return CalibratedClassifierCV(FrozenEstimator(estimator), method="sigmoid").fit(features, target)
+
+    def _sets(self, model: keras.Model | Classical, held: Examples) -> dict[str, Any]:
         from ..probabilities import conformal_quantile
 
         wanted = self.recipe.class_sets
@@ -107,7 +144,7 @@ class ClassLearner(Learner):
 
         return log_loss(outputs(model, examples, "p_class"), examples.target)
 
-    def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:
+    def metrics(self, model: keras.Model | Classical, validate: Examples) -> tuple[Metric, ...]:
         """See `Learner.metrics`."""
         from .. import class_metrics
 
@@ -120,3 +157,8 @@ class ClassLearner(Learner):
             "balanced_accuracy": class_metrics.balanced_accuracy(p, target),
         }
         return tuple(Metric(name=k, value=float(v), n=len(validate), definition=MEASURED_ON) for k, v in values.items())
+
+
+def _voters(estimator: Any) -> np.ndarray:
+    """Number of trees or neighbours whose votes a probability counts; 0 where it is no share."""
+    return np.asarray(float(getattr(estimator, "n_estimators", getattr(estimator, "n_neighbors", 0))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -46,7 +46,8 @@ class ClassifyRecipe(Recipe):
         lets them be instead of learning them by heart. The share that the probabilities assume is fitted again with the
         calibration.
     calibration : str
-        ``temperature`` or ``vector``, fitted on the rows ``calibrate`` (Guo et al. 2017).
+        ``temperature`` or ``vector``, fitted on the rows ``calibrate`` (Guo et al. 2017). ``svm_rbf``, which gives no
+        probabilities, gets sigmoids (Platt 1999) on the same rows instead.
     class_sets : ClassSets, optional
         Write ``class_set``.
     regions : int
@@ -54,6 +55,9 @@ class ClassifyRecipe(Recipe):
         found by leaving regions of the input space out of the training, one after the other: so many of them. 0 leaves
         the probabilities as they are, and so do fewer than 200 training rows per region.
     """
+
+    task: ClassVar[str] = "classify"
+    any_method: ClassVar[frozenset[str]] = Recipe.any_method | {"calibration", "class_sets"}
 
     target: str = "class_true"
     width: int = Parameter(default=128, ge=1, le=4096)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..models.classical import Classical
 from .examples import Examples
 from .learner import Learner, outputs
 from .training import fit_members
@@ -25,10 +26,10 @@ ROWS = 6000
 
 def scored(
     learner: Learner,
-    model: keras.Model,
+    model: keras.Model | Classical,
     rows: Mapping[str, Examples],
     on_epoch: Callable[[str], None] | None = None,
-) -> keras.Model:
+) -> keras.Model | Classical:
     """Give a finished model its domain score, and a classifier what follows from it.
 
     Parameters
@@ -36,8 +37,8 @@ def scored(
     learner : Learner
         Of the task; where its recipe asks for ``regions``, probabilities are shrunk to the class fractions out of the
         domain, see `astrokeras.layers.PriorShrinkage`, at the rate that `extrapolation` finds.
-    model : keras.Model
-        From `Learner.finish`.
+    model : keras.Model or Classical
+        From `Learner.finish` or `Learner.wrapped`.
     rows : mapping of Examples
         Parts of the split.
     on_epoch : callable, optional
@@ -45,7 +46,7 @@ def scored(
 
     Returns
     -------
-    keras.Model
+    keras.Model or Classical
         With the output ``domain_score``.
     """
     from ..layers.domain import fit_shrinkage
@@ -55,6 +56,8 @@ def scored(
     domain = domain_network(
         train.tensors, rows["calibrate"].tensors, seed=learner.recipe.seed, errors=learner.recipe.errors
     )
+    if isinstance(model, Classical):
+        return replace(model, encoder=with_domain(model.encoder, domain))
     model = with_domain(model, domain)
     regions = getattr(learner.recipe, "regions", 0)
     if "p_class" in model.output and 1 < regions <= len(train) // FEWEST:

@@ -15,6 +15,8 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     import keras
 
+    from ..models.classical import Classical
+
 #: What the numbers in a card were measured on.
 MEASURED_ON = "validation rows, which also ended the training"
 
@@ -70,7 +72,11 @@ class Learner:
         """Negative log-likelihood of each row, ``(rows,)``."""
         raise NotImplementedError
 
-    def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:
+    def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:
+        """As `finish`, of an estimator of scikit-learn that was fitted on what ``encoder`` gives."""
+        raise NotImplementedError
+
+    def metrics(self, model: keras.Model | Classical, validate: Examples) -> tuple[Metric, ...]:
         """Numbers of the validation rows, which also ended the training: a first look, not a score."""
         raise NotImplementedError
 
@@ -83,7 +89,7 @@ class Learner:
 TRUNK = ("width", "depth", "activation", "maxout_pieces", "initializer", "l1", "l2", "dropout", "batch_norm")
 
 
-def outputs(model: keras.Model, examples: Examples, name: str) -> np.ndarray:
+def outputs(model: keras.Model | Classical, examples: Examples, name: str) -> np.ndarray:
     """One output of a graph for all rows, in batches."""
     import keras
 

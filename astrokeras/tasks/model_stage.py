@@ -198,6 +198,12 @@ class ModelStage(Trainable):
         """See `Trainable.training_notes`."""
         return () if self.model is None else self.card().training.notes
 
+    def training_table(self) -> tuple[str, ...]:
+        """See `Trainable.training_table`: the trials of a search."""
+        from .search import trial_lines
+
+        return () if self.model is None else trial_lines(find(self.model))
+
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""
         if self.model is not None:

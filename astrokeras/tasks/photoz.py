@@ -90,7 +90,7 @@ class PhotoZ(ModelStage):
         z_min, z_max = (0.0, 1.0) if target is None else redshift_range(self.train, target)
         grid = Grid(z_min=z_min, z_max=z_max, n=self.train.n_grid)
         pdf = Field(name="z_pdf", shape=(grid.n,), meta={"z_min": grid.z_min, "z_max": grid.z_max})
-        calibration = Calibration() if self.train.cross_fit else None
+        calibration = Calibration() if self.train.folds else None
         return provisional_card(self.task, self.save, self.train, inputs, (pdf,), grid=grid, calibration=calibration)
 
     def targets(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import TrainingError
 from ..fields import Field
 from ..models.card import Card, Metric
 from .examples import Examples, HeldOut
@@ -14,6 +15,8 @@ from .learner import MEASURED_ON, TRUNK, Learner, outputs
 
 if TYPE_CHECKING:
     import keras
+
+    from ..models.classical import Classical
 
 _SHAPE = ("network", "coefficients", "components", "band_dropout", "error_jitter", "limit_rate")
 
@@ -50,7 +53,7 @@ class PhotozLearner(Learner):
     @property
     def folds(self) -> int:
         """See `Learner.folds`."""
-        return self.recipe.cross_fit
+        return self.recipe.folds
 
     def recalibrate(self, model: keras.Model, card: Card, held: HeldOut) -> tuple[keras.Model, Card]:
         """See `Learner.recalibrate`."""
@@ -91,7 +94,24 @@ class PhotozLearner(Learner):
 
         return -log_likelihood(outputs(model, examples, "z_pdf"), self.card.grid.nodes(), examples.target)
 
-    def metrics(self, model: keras.Model, validate: Examples) -> tuple[Metric, ...]:
+    def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:
+        """See `Learner.wrapped`: the scatter of rows set aside makes a density of each redshift."""
+        from ..models.classical import Classical
+        from ..models.residuals import fit_residuals
+
+        held = rows["calibrate"] if len(rows["calibrate"]) else rows["validate"]
+        if len(held) < 2:
+            raise TrainingError(
+                f"train: {self.recipe.method} has no error bars without rows to calibrate on; "
+                "give `split: {calibrate: ...}`"
+            )
+        nodes = self.card.grid.nodes()
+        bare = Classical(encoder, estimator, {"grid": nodes})
+        predicted = estimator.predict(bare.features(held.tensors))
+        arrays = fit_residuals(predicted, held.target, nodes[1] - nodes[0])
+        return Classical(encoder, estimator, {"grid": nodes, **arrays}), self.card
+
+    def metrics(self, model: keras.Model | Classical, validate: Examples) -> tuple[Metric, ...]:
         """See `Learner.metrics`."""
         from .. import metrics
         from ..densities import pdf_summary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import AfterValidator
@@ -23,7 +23,7 @@ def _folds(number: int) -> int:
 
 
 class PhotozRecipe(Recipe):
-    """How a photo-z network is built and trained, besides what `Recipe` says; the defaults serve every survey.
+    """How a photo-z model is built and trained, besides what `Recipe` says; the defaults serve every survey.
 
     Parameters
     ----------
@@ -49,6 +49,9 @@ class PhotozRecipe(Recipe):
         Band whose magnitude the recalibration follows; by default that of the highest signal to noise.
     """
 
+    task: ClassVar[str] = "photoz"
+    any_method: ClassVar[frozenset[str]] = Recipe.any_method | {"z_min", "z_max", "n_grid"}
+
     target: str = "z_spec"
     network: Literal["spline", "binned", "mixture"] = "spline"
     coefficients: int = Parameter(default=36, ge=4, le=512)
@@ -59,6 +62,11 @@ class PhotozRecipe(Recipe):
     n_grid: int = Parameter(default=200, ge=16, le=4096)
     cross_fit: Annotated[int, AfterValidator(_folds)] = Parameter(default=5, ge=0, le=50)
     magnitude_band: Band | None = None
+
+    @property
+    def folds(self) -> int:
+        """Folds to calibrate with: an estimator has its densities from the rows ``calibrate`` alone."""
+        return self.cross_fit if self.method == "keras" else 0
 
 
 def redshift_range(recipe: PhotozRecipe, target: np.ndarray) -> tuple[float, float]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic import Field as Parameter
 
 from ..errors import did_you_mean
 from ..models.allowed import ACTIVATIONS, INITIALIZERS
+from .methods import KERNELS, METHODS, Name, Value, check_parameters
 from .reweighting import Reweight
+from .search_recipe import Search
 
 _OPTIMIZERS = frozenset(
     ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "lamb", "lion", "nadam", "rmsprop", "sgd"]
@@ -30,7 +32,7 @@ def _one_of(names: frozenset[str]) -> AfterValidator:
 
 
 class Recipe(BaseModel):
-    """How a network is built and trained; the defaults serve every survey.
+    """How a model is built and trained; the defaults serve every survey.
 
     Parameters
     ----------
@@ -40,6 +42,17 @@ class Recipe(BaseModel):
         Inputs that may predict the target nearly alone, such as psf - model magnitudes; others are warned about.
     reweight : Reweight, optional
         Weight the training rows so that they look like a field.
+    method : str
+        ``keras`` for a network, or a method of scikit-learn behind the same inputs, to compare with: then
+        ``parameters`` and ``max_rows`` take the place of all that describes a network and its training.
+    parameters : dict
+        Of the estimator, by the names of scikit-learn; ``kernel`` of a Gaussian process is ``rbf``, ``matern`` or
+        ``rational_quadratic``.
+    max_rows : int, optional
+        Train the estimator on that many rows at most, drawn at random, of classes in their ratio; by default 20 000 for
+        support vectors; 1000 for redshifts, 400 for classes by Gaussian processes.
+    search : Search, optional
+        Look for the best settings first.
     width, depth, members : int
         Units of a layer, residual layers, networks whose probabilities are averaged (Lakshminarayanan et al. 2017).
     activation, initializer : str
@@ -86,9 +99,31 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    task: ClassVar[str] = ""
+    #: What means the same whatever the method.
+    any_method: ClassVar[frozenset[str]] = frozenset(
+        [
+            "target",
+            "allow",
+            "reweight",
+            "errors",
+            "method",
+            "search",
+            "seed",
+            "threads",
+            "name",
+            "licence",
+            "description",
+        ]
+    )
+
     target: str
     allow: tuple[str, ...] = ()
     reweight: Reweight | None = None
+    method: Name = "keras"
+    parameters: dict[str, Value] = {}
+    max_rows: int | None = Parameter(default=None, ge=10)
+    search: Search | None = None
     width: int = Parameter(default=192, ge=1, le=4096)
     depth: int = Parameter(default=3, ge=1, le=64)
     members: int = Parameter(default=4, ge=1, le=32)
@@ -118,3 +153,78 @@ class Recipe(BaseModel):
     name: str = ""
     licence: str = ""
     description: str = ""
+
+    @model_validator(mode="after")
+    def _one_method(self) -> Self:
+        """Keys of networks and of estimators exclude each other; an estimator has the parameters it has."""
+        estimator = {"parameters", "max_rows"}
+        others = estimator if self.method == "keras" else set(type(self).model_fields) - self.any_method - estimator
+        wrong = sorted(self.model_fields_set & others)
+        if wrong and self.method == "keras":
+            methods = ", ".join(METHODS)
+            raise ValueError(f"`{wrong[0]}` belongs to the methods of scikit-learn ({methods}); the method is keras")
+        if wrong:
+            raise ValueError(f"`{'`, `'.join(wrong)}` describe a network; {self.method} takes `parameters`")
+        if self.method != "keras":
+            check_parameters(self.method, self.task, list(self.parameters))
+            kernel = self.parameters.get("kernel", KERNELS[0])
+            if kernel not in KERNELS:
+                raise ValueError(f"`parameters`: kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """How often a training tells of its progress."""
+        own = (self.members + getattr(self, "cross_fit", 0)) * self.epochs if self.method == "keras" else 1
+        trials = 0 if self.search is None else self.search.trials
+        return own + trials * (self.epochs if self.method == "keras" else 1)
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Self:
+        """Every setting of the search is one, and every value it may take is allowed."""
+        if self.search is None:
+            return self
+        known = self.searchable()
+        for name in self.search.over:
+            if name not in known:
+                raise ValueError(f"`search.over`: {self.method} has no {name!r} to search{did_you_mean(name, known)}")
+        self.search.score(self.task)
+        for name, value in self.search.ends():
+            try:
+                self.with_values({name: value})
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"`search.over`: {name} cannot be {value!r}: {reason}") from None
+        return self
+
+    def searchable(self) -> tuple[str, ...]:
+        """Names that a search may vary: settings of a network, or parameters of the estimator."""
+        if self.method != "keras":
+            return METHODS[self.method].names[self.task]
+        # What decides the inputs or the columns of a model is settled before.
+        settled = {"parameters", "max_rows", "limit_rate", "cross_fit", "magnitude_band"}
+        return tuple(sorted(set(type(self).model_fields) - self.any_method - settled))
+
+    def with_values(self, values: dict[str, Value]) -> Self:
+        """Recipe with other settings of those that `searchable` names, and without a search.
+
+        Raises
+        ------
+        ValidationError
+            If a value is not allowed.
+        """
+        said = self.model_dump(exclude_unset=True, exclude={"search"})
+        if self.method != "keras":
+            values = {"parameters": {**self.parameters, **values}}
+        return type(self).model_validate({**said, **values})
+
+    def stated(self) -> dict[str, Any]:
+        """What decides the training, for a card: of an estimator nothing that describes a network.
+
+        Where a field lies to which rows are weighted is no fact of a model; what it was is in `Training.weighting`.
+        """
+        if self.method == "keras":
+            return self.model_dump(mode="json", exclude={"parameters", "max_rows", "reweight", "search"})
+        return self.model_dump(
+            mode="json", include={*self.any_method, "parameters", "max_rows"} - {"reweight", "search"}
+        )

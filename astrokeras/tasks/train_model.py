@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,14 @@ from ..models.tensors import domain
 from ..split import assign, groups, row_keys
 from .cross_fit import held_out
 from .diagnosing import diagnosed
+from .estimators import trained
 from .examples import Examples
 from .extrapolation import scored
 from .guards import absent_classes, check_inputs, inputs_of
 from .learner import Learner
 from .recipe import Recipe
 from .reweighting import reweighted
-from .training import fit_members
+from .search import TRIALS, Found, searched
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -70,6 +72,7 @@ def provisional_card(
         name=recipe.name or name,
         version=version,
         task=task,
+        method=recipe.method,
         description=recipe.description,
         licence=recipe.licence,
         bands=bands,
@@ -137,22 +140,27 @@ def train_and_save(
         notes.append(said)
     for note in notes:
         LOG.warning("%s", note)
-    members, histories = fit_members(learner, rows["train"], rows["validate"], on_epoch)
-    model, card = learner.finish(members, rows)
+    found = None if learner.recipe.search is None else searched(learner, rows, on_epoch)
+    if found is not None:
+        learner = replace(learner, recipe=found.recipe)
+    model, card, histories = trained(learner, rows, on_epoch)
     if learner.folds:
         model, card = learner.recalibrate(model, card, held_out(learner, rows, on_epoch))
-    found = diagnosed(learner, model, histories, rows["validate"])
+    seen = diagnosed(learner, model, histories, rows["validate"]) if histories else {}
     model = scored(learner, model, rows, on_epoch)
     done = card.model_copy(
         update={
-            "training": _training(learner.recipe, rows, {**facts, "notes": notes, "weighting": weighting}),
+            "training": _training(learner.recipe, rows, {**facts, "notes": notes, "weighting": weighting}, found),
             "metrics": learner.metrics(model, rows["validate"]),
             "domain": domain(rows["train"].tensors, card),
         }
     )
     save(directory, model, done, rows["train"].take(np.arange(min(16, len(rows["train"])))).tensors, overwrite=True)
-    write_json(directory / HISTORY, histories)
-    write_json(directory / DIAGNOSTICS, found)
+    if histories:
+        write_json(directory / HISTORY, histories)
+        write_json(directory / DIAGNOSTICS, seen)
+    if found is not None:
+        write_json(directory / TRIALS, found.table())
     fluxes = inputs_of(card, tensors, parts["train"])
     write_coverage(count({band: fluxes[f"flux_{band}"] for band in card.bands}, pairs(card.bands)), directory)
 
@@ -176,7 +184,7 @@ def _warnings(learner: Learner, everything: Examples, parts: Mapping[str, np.nda
     return [*notes, *(absent_classes(everything.target, parts, card.classes) if card.classes else ())]
 
 
-def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, Any]) -> Training:
+def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, Any], found: Found | None) -> Training:
     from ..models.predict import set_threads
 
     return Training(
@@ -191,7 +199,7 @@ def _training(recipe: Recipe, rows: Mapping[str, Examples], facts: Mapping[str, 
         seed=recipe.seed,
         # 0: the backend had started already, with a number of its own.
         threads=recipe.threads if set_threads(recipe.threads) else 0,
-        versions=versions(),
-        # Where a field lies is no fact of a model; what it was is in `weighting`.
-        recipe=recipe.model_dump(mode="json", exclude={"reweight"}),
+        versions=versions() if recipe.method == "keras" else versions("scikit-learn", "skops"),
+        recipe=recipe.stated(),
+        search={} if found is None else found.summary,
     )

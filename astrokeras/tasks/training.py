@@ -44,19 +44,30 @@ def fit_members(
     TrainingError
         If a band has no data or the loss is not finite.
     """
-    from ..networks.encoder import photometry_encoder
-
     recipe = learner.recipe
-    try:
-        encoder = photometry_encoder(**train.tensors, nsigma=recipe.limit_nsigma, errors=recipe.errors)
-    except ValueError as error:
-        raise TrainingError(f"train: {error}") from None
+    encoder = fitted_encoder(train, recipe)
     members, histories, train = [], [], learner.learnt_from(train)
     for number in range(recipe.members):
         member = _member(learner, encoder, number, train)
         histories.append(_fit(learner, member, train, validate, _Notes(on_epoch, number, recipe)))
         members.append(member)
     return members, histories
+
+
+def fitted_encoder(train: Examples, recipe: Recipe) -> keras.Model:
+    """Graph from inputs to features, whose statistics come from the training rows.
+
+    Raises
+    ------
+    TrainingError
+        If a band has no data.
+    """
+    from ..networks.encoder import photometry_encoder
+
+    try:
+        return photometry_encoder(**train.tensors, nsigma=recipe.limit_nsigma, errors=recipe.errors)
+    except ValueError as error:
+        raise TrainingError(f"train: {error}") from None
 
 
 def _member(learner: Learner, encoder: Any, number: int, train: Examples) -> keras.Model:
