@@ -164,7 +164,8 @@ stages:
   - photoz:
       bands: [g, r, i]
       train:
-        {width: 8, depth: 1, members: 1, epochs: 1, n_grid: 32, threads: 1, reweight: {source: {synthetic: {rows: 400}}}}
+        {width: 8, depth: 1, members: 1, epochs: 1, n_grid: 32, threads: 1,
+         reweight: {source: {synthetic: {rows: 400}}}}
       pdf: false
 outputs:
   - parquet: {path: out.parquet, columns: [ids, z_phot]}
