@@ -153,7 +153,8 @@ def test_a_skycoord_column_gives_positions(table):
 def test_a_masked_column(photoz, table, expected):
     hidden = np.arange(len(table)) % 3 == 0
     for given in (Table(table), QTable(table)):
-        given["flux_r"] = MaskedColumn(table["flux_r"].value, unit="nJy", mask=hidden)
+        for name in ("flux_r", "flux_err_r"):
+            given[name] = MaskedColumn(table[name].value, unit="nJy", mask=hidden)
         found = photoz(given)
         flags = np.asarray(found["flags"])
         np.testing.assert_array_equal((flags & Flag.MISSING_BAND) > 0, hidden)
@@ -168,9 +169,12 @@ def test_a_band_that_is_not_there(photoz, table, expected, small_model, tmp_path
     assert np.all(np.asarray(found["flags"]) & Flag.MISSING_BAND)
     assert np.isfinite(found["z_phot"]).all()
     assert np.any(np.asarray(found["z_phot"]) != np.asarray(expected["z_phot"]))
-    # NaN says the same as no column.
-    table["flux_u"] = np.full(len(table), np.nan) * u.nJy
+    # NaN says the same as no column, unless the error beside it makes it an upper limit.
+    errors = table["flux_err_u"].copy()
+    table["flux_u"] = table["flux_err_u"] = np.full(len(table), np.nan) * u.nJy
     same(photoz(table), found)
+    table["flux_err_u"] = errors
+    assert np.all(np.asarray(photoz(table)["flags"]) & Flag.UPPER_LIMIT)
     strict = tmp_path / "strict"
     shutil.copytree(small_model, strict)
     card = strict / "card.json"
