@@ -212,7 +212,8 @@ def test_models_show_and_verify(small_model, capsys):
 
 def test_every_shipped_pipeline_checks(small_model, monkeypatch, capsys):
     monkeypatch.chdir(Path(pipelines_dir()).parent)
-    for path in sorted(Path(pipelines_dir()).glob("*.yaml")):
+    # starqso-apply needs a model of classes, with which tests/test_pipelines.py runs it.
+    for path in sorted(set(Path(pipelines_dir()).glob("*.yaml")) - set(Path(pipelines_dir()).glob("starqso-apply*"))):
         sets = ["--set", f"vars.model={small_model}"] if "apply" in path.name else []
         assert main(["check", str(path), *sets]) == 0, capsys.readouterr().err
 

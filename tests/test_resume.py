@@ -17,6 +17,7 @@ from astrokeras import Colors, Magnitudes, PhotoZ, Pipeline, barrier, registry
 from astrokeras.cli import main
 from astrokeras.errors import OutputError, RunError, SpecError
 from astrokeras.fields import Field
+from astrokeras.flags import Flag
 from astrokeras.models.card_file import read_card
 from astrokeras.plan import make_plan
 from astrokeras.progress import Reporter
@@ -174,15 +175,18 @@ def test_a_damaged_saved_model_is_saved_again_and_leftovers_go(here):
 
 def test_what_a_card_decides_counts(here, small_model):
     shutil.copytree(small_model, "model")
-    text = HEAD + GALAXIES + "stages:\n  - photoz: {model: model, pdf: false}\n"
+    text = HEAD + GALAXIES.replace("rows", "missing: 0.3, rows") + "stages:\n  - photoz: {model: model, pdf: false}\n"
     text += "outputs:\n  - parquet: {path: out.parquet, columns: [ids, flags]}\n"
     run(text)
+    assert not (np.asarray(Table.read("out.parquet")["flags"]) & Flag.NO_DATA).any()
     card = json.loads(Path("model/card.json").read_text())
     Path("model/card.json").write_text(json.dumps(card | {"description": "told anew"}))
     assert [s["made"] for s in run(text)["segments"]] == [0]
-    Path("model/card.json").write_text(json.dumps(card | {"domain": {"flux_r": [0.0, 1.0]}}))
+    Path("model/card.json").write_text(json.dumps(card | {"min_bands": 5}))
     assert [s["made"] for s in run(text)["segments"]] == [1]
-    assert (np.asarray(Table.read("out.parquet")["flags"]) & 128).all()
+    flags = np.asarray(Table.read("out.parquet")["flags"])
+    np.testing.assert_array_equal((flags & Flag.NO_DATA) > 0, (flags & Flag.MISSING_BAND) > 0)
+    assert (flags & Flag.NO_DATA).any()
 
 
 def test_training_takes_the_rows_that_where_selects(here):
