@@ -36,7 +36,7 @@ FALLING = np.exp(-EPOCHS / 5)
         (1 + 0 * EPOCHS, 1 + 0.001 * EPOCHS, "under-fitting", "never fell below that of the first epoch"),
         # A validation loss that scatters about its lowest value is no over-fitting.
         (FALLING, FALLING + 0.03 * (EPOCHS % 2), "fine", "settled"),
-        (FALLING[:4], FALLING[:4], "unknown", "4 epochs are too few"),
+        (FALLING[:4], FALLING[:4], "unknown", "too few epochs to tell: 4"),
         (FALLING, None, "unknown", "no validation rows"),
     ],
 )

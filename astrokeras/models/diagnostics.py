@@ -68,7 +68,7 @@ def read_curves(curves: Curves) -> tuple[str, str]:
     if not len(held):
         return "unknown", "there were no validation rows"
     if len(held) < FEWEST_EPOCHS:
-        return "unknown", f"{len(held)} epochs are too few to tell"
+        return "unknown", f"too few epochs to tell: {len(held)}"
     best = int(np.argmin(held))
     gain, rise = held[0] - held[best], held[-1] - held[best]
     if rise > RISE * gain and loss[-1] < loss[best]:
