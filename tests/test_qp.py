@@ -78,6 +78,7 @@ def test_other_kinds_of_ensembles_get_a_grid():
     np.testing.assert_allclose(table["z_lo"], CENTRES + 0.1 * stats.norm.ppf(0.16), atol=1e-3)
     np.testing.assert_allclose(table["z_hi"], CENTRES + 0.1 * stats.norm.ppf(0.84), atol=1e-3)
     np.testing.assert_allclose(table["z_mode"], CENTRES, atol=0.004)
+    np.testing.assert_allclose(table["z_best"], CENTRES, atol=0.01)
     # Half of the last density lies beyond 1.5: what is left is normalised.
     cut = from_qp(normal, 0.0, 1.5, 151)
     np.testing.assert_allclose(np.trapezoid(cut["z_pdf"], np.linspace(0, 1.5, 151), axis=1), 1, rtol=1e-5)

@@ -158,6 +158,7 @@ def test_the_densities_are_those_of_the_model(model, targets, tmp_path):
     np.testing.assert_allclose(ensemble.pdf(grid), wanted["z_pdf"], rtol=1e-4, atol=1e-6)
     assert np.array_equal(ensemble.ancil["zmedian"], wanted["z_phot"])
     assert np.array_equal(ensemble.ancil["zmode"], wanted["z_mode"])
+    assert np.array_equal(ensemble.ancil["zbest"], wanted["z_best"])
     assert np.array_equal(ensemble.ancil["flags"], wanted["flags"])
     assert (np.asarray(wanted["flags"]) & Flag.UPPER_LIMIT).any(), "some u band should be undetected"
     assert np.array_equal(ensemble.ancil["id"], targets["object_id"])

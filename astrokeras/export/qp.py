@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable, Table
 
 #: Names under which RAIL looks for point estimates, and ours.
-POINTS = {"zmode": "z_mode", "zmedian": "z_phot"}
+POINTS = {"zmode": "z_mode", "zmedian": "z_phot", "zbest": "z_best"}
 #: Names of an identifier in the ancillary table of an ensemble.
 IDENTIFIERS = ("object_id", "id", "objectId")
 
@@ -28,9 +28,9 @@ IDENTIFIERS = ("object_id", "id", "objectId")
 class Qp(Output):
     """File of the package qp (HDF5), which RAIL and ``qp.read`` read: densities on their grid, and columns beside them.
 
-    The densities are a qp.interp. The other columns are its ancillary table, with ``zmode`` and ``zmedian`` besides,
-    the names that RAIL looks for. Densities that are missing stay NaN, of which qp warns: ``where`` leaves them out.
-    Needs the extra ``qp``.
+    The densities are a qp.interp. The other columns are its ancillary table, with ``zmode``, ``zmedian`` and ``zbest``
+    besides, the names that RAIL looks for. Densities that are missing stay NaN, of which qp warns: ``where`` leaves
+    them out. Needs the extra ``qp``.
 
     Parameters
     ----------
@@ -165,7 +165,8 @@ def to_qp(table: Table, pdf: str = "z_pdf", z_min: float | None = None, z_max: f
     Returns
     -------
     qp.Ensemble
-        A qp.interp; its ``ancil`` holds the columns with one number or text per row, and ``zmode`` and ``zmedian``.
+        A qp.interp; its ``ancil`` holds the columns with one number or text per row, and ``zmode``,
+        ``zmedian`` and ``zbest``.
 
     Raises
     ------

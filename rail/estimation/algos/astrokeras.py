@@ -26,6 +26,7 @@ from rail.estimation.estimator import CatEstimator
 from rail.estimation.informer import CatInformer
 
 from astrokeras.errors import ModelError
+from astrokeras.export.qp import POINTS
 from astrokeras.fields import OBJECT_ID, flux_field
 from astrokeras.flags import Flag
 from astrokeras.models.library import find
@@ -192,10 +193,10 @@ class AstroKerasInformer(CatInformer):
 
 
 class AstroKerasEstimator(CatEstimator):
-    """Densities of a model of ``AstroKerasInformer`` (or of `pack`), as a qp.interp, with ``zmode`` and ``zmedian``.
+    """Densities of a model of ``AstroKerasInformer`` (or of `pack`), as a qp.interp.
 
-    ``flags`` beside them are those of astrokeras. An object without any usable band has a flat density, no ``zmode``
-    and ``zmedian`` (NaN), and the flag NO_DATA.
+    Beside them ``zmode``, ``zmedian``, ``zbest`` (smallest risk, as RAIL defines it), and the ``flags`` of astrokeras.
+    An object without any usable band has a flat density, no point estimates (NaN), and the flag NO_DATA.
     """
 
     name = "AstroKerasEstimator"
@@ -245,8 +246,8 @@ class AstroKerasEstimator(CatEstimator):
         pdf[empty] = 1 / (grid[-1] - grid[0])
         ensemble = qp.Ensemble(qp.interp, data={"xvals": grid, "yvals": pdf})
         flags = np.asarray(made["flags"]) | np.where(empty, int(Flag.NO_DATA), 0).astype(np.int32)
-        points = {"zmode": made["z_mode"], "zmedian": made["z_phot"]}
-        ensemble.set_ancil({name: np.asarray(column, float) for name, column in points.items()} | {"flags": flags})
+        points = {name: np.asarray(made[column], float) for name, column in POINTS.items()}
+        ensemble.set_ancil({**points, "flags": flags})
         self._do_chunk_output(ensemble, start, end, first, data=data)
 
     def validate(self) -> None:
