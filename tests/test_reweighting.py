@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import norm
 
-from astrokeras import PhotoZ, Pipeline
+from astrokeras import Classify, PhotoZ, Pipeline
 from astrokeras.errors import SpecError, TrainingError
 from astrokeras.networks.domain import batched, domain_features
 from astrokeras.synthetic.catalog import Synthetic
+from astrokeras.tasks.examples import Examples
 from astrokeras.tasks.reweighting import Reweight, density_ratio, effective_sample_size
 
 BANDS = ("g", "r", "i")
@@ -155,6 +156,14 @@ def test_bad_sources_are_refused():
         Reweight(source={"catalog": {"survey": "sdss-casjobs"}})
 
 
+def test_class_fractions_are_those_of_the_weighted_rows():
+    stage = Classify(bands=BANDS, classes=("STAR", "QSO"), train={})
+    learner = stage.learner(stage.provisional((), None))
+    rows = Examples({}, np.array([0, 0, 0, 1]), np.array([1.0, 1.0, 2.0, 4.0]))
+    assert learner.class_fractions(rows) == (0.5, 0.5)
+    assert learner.class_fractions(Examples({}, rows.target)) == (0.75, 0.25)
+
+
 PIPELINE = """astrokeras: 1
 name: weighted
 source:
@@ -164,8 +173,12 @@ stages:
   - photoz:
       bands: [g, r, i]
       train:
-        {width: 8, depth: 1, members: 1, epochs: 1, n_grid: 32, threads: 1,
-         reweight: {source: {synthetic: {rows: 400}}}}
+        reweight: {source: {synthetic: {rows: 400}}}
+        width: 8
+        depth: 1
+        members: 1
+        epochs: 1
+        n_grid: 32
       pdf: false
 outputs:
   - parquet: {path: out.parquet, columns: [ids, z_phot]}
@@ -182,5 +195,5 @@ def test_a_run_says_what_the_weights_cost(tmp_path, monkeypatch, capsys):
     assert f"warning: photoz: {note}" in capsys.readouterr().err
     bad = PIPELINE.replace("rows: 400", "rowz: 400")
     Path("p.yaml").write_text(bad)
-    with pytest.raises(SpecError, match=r"p\.yaml:10"):
+    with pytest.raises(SpecError, match=r"p\.yaml:10:"):
         Pipeline.read("p.yaml")

@@ -72,7 +72,7 @@ class ClassLearner(Learner):
         counts, kind = self._counts(rows["train"]), self.recipe.calibration
         noise = self.recipe.label_noise, self._learnt_ratio(counts)
         model = class_ensemble(members, self._factor(counts), kind, *noise)
-        held, found = rows["calibrate"], {"class_fractions": tuple((counts / counts.sum()).tolist())}
+        held, found = rows["calibrate"], {"class_fractions": self.class_fractions(rows["train"])}
         if len(held):
             raw = outputs(before_calibration(model), held, "p_class")
             set_calibration(model, fit_calibration(raw, held.target, kind, Prepared.of(model)))
@@ -130,6 +130,11 @@ class ClassLearner(Learner):
             return 1 / class_weights(counts)
         # Resampling draws every class as often as the largest: rate n_max / n_k.
         return counts / counts.max() if self.recipe.imbalance == "resample" else None
+
+    def class_fractions(self, examples: Examples) -> tuple[float, ...]:
+        """Class ratio that probabilities refer to: where rows have weights, that of the weighted rows."""
+        total = np.bincount(examples.target.astype(int), examples.weight, minlength=len(self.card.classes))
+        return tuple((total / total.sum()).tolist())
 
     def _counts(self, examples: Examples) -> np.ndarray:
         return np.bincount(examples.target.astype(int), minlength=len(self.card.classes))
