@@ -285,7 +285,7 @@ class Run:
         if fitted.folds:
             said += f"; {len(fitted.folds)} folds of {min(fitted.folds)} to {max(fitted.folds)} rows"
         self.reporter.say(f"train {self._name(i)}: {said}")
-        if not fitted.counts.get("validate"):
+        if not fitted.counts.get("validate") and getattr(recipe, "method", "keras") == "keras":
             self.reporter.say("warning: no rows to validate on: nothing stops training early, the card has no scores")
         notes = fitted.stage.training_notes()
         for note in notes:

@@ -216,8 +216,8 @@ def _same_as_then(bundle: Bundle, folder: Path) -> None:
     report = _replay(bundle, folder)
     if not report.ok:
         raise ModelError(
-            f"{folder / ESTIMATOR}: was made with scikit-learn {made} and gives something else with {here} (largest "
-            f"difference {report.max_difference:.2g}); install scikit-learn {made}, or train again"
+            f"{folder / ESTIMATOR}: was made with scikit-learn {made or 'unknown'} and gives something else with "
+            f"{here} (largest difference {report.max_difference:.2g}); install that version, or train again"
         )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import log_softmax
 
 from .residuals import residual_density
 
@@ -82,4 +81,6 @@ def calibrated(probability: np.ndarray, arrays: Arrays) -> np.ndarray:
     p, voters = np.asarray(probability, float), float(arrays["voters"])
     if voters:
         p = (voters * p + 1 / p.shape[1]) / (voters + 1)
-    return np.exp(log_softmax(arrays["slope"] * np.log(np.maximum(p, FLOOR)) + arrays["offset"], axis=1))
+    logits = arrays["slope"] * np.log(np.maximum(p, FLOOR)) + arrays["offset"]
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)

@@ -57,8 +57,10 @@ def read_estimator(path: Path) -> dict[str, Any]:
 
 
 def written_with(path: Path) -> str:
-    """Version of scikit-learn that made the estimator, as the file says."""
+    """Version of scikit-learn that made the estimator, as the file says; empty if it does not."""
     with zipfile.ZipFile(path) as archive:
         schema = json.loads(archive.read("schema.json"))
-    state = schema["content"]["estimator"]["content"]["content"]
-    return json.loads(state["_sklearn_version"]["content"])
+    try:
+        return json.loads(schema["content"]["estimator"]["content"]["content"]["_sklearn_version"]["content"])
+    except (KeyError, TypeError, ValueError):
+        return ""
