@@ -1,10 +1,15 @@
 """The domain of a model in the stages: the score, the flag, missing bands, and the rehearsal behind a classifier."""
 
+import json
+import zipfile
+
 import numpy as np
 import pytest
 
 from astrokeras import Classify, PhotoZ
+from astrokeras.errors import UnsafeModelError
 from astrokeras.flags import Flag
+from astrokeras.models.allowed import weight_shapes
 from astrokeras.models.bundle import load, verify
 from astrokeras.networks.domain import batched, domain_network
 from astrokeras.synthetic.catalog import Synthetic
@@ -122,3 +127,25 @@ def test_further_tensors_do_not_take_the_place_of_others():
     more = {**rows, "limited": np.zeros_like(flux), "extra": np.zeros((300, 2), "f4")}
     np.testing.assert_array_equal(batched(network, more), batched(network, rows))
     assert batched(network, {name: values[:0] for name, values in rows.items()}).shape == (0,)
+
+
+def test_a_file_cannot_ask_for_references_that_it_does_not_hold(small_model):
+    """The weights that a layer implies are known before Keras makes them."""
+    with zipfile.ZipFile(small_model / "model.keras") as archive:
+        text = archive.read("config.json").decode()
+    (found,) = (layer for layer in _layers(json.loads(text)) if layer["class_name"] == "DomainScore")
+    features, bands = 3 * len(BANDS) - 1, len(BANDS)
+    assert weight_shapes(found, "here") == [(1024, features), (1024, bands), (bands, features)]
+    del found["build_config"]
+    with pytest.raises(UnsafeModelError, match="DomainScore"):
+        weight_shapes(found, "here")
+
+
+def _layers(config):
+    """All layers of an architecture, those of nested models included."""
+    if isinstance(config, list):
+        return [layer for item in config for layer in _layers(item)]
+    if not isinstance(config, dict):
+        return []
+    own = [config] if "class_name" in config and "config" in config else []
+    return own + [layer for item in config.values() for layer in _layers(item)]
