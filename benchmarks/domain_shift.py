@@ -7,8 +7,8 @@ The files hold the ``catalog:`` block of a pipeline. Where the rows of SOURCE ha
 is trained, else a photo-z model; on all of them, or, with ``--faint``, on those brighter than the median in a band. It
 is applied to the rows of TARGET (less those within 1 arcsec of a training row), or to the fainter half.
 
-An error is a wrong class, or a redshift off by more than .15 (1 + z). For classes also given: accuracy, mean log-loss and
-expected calibration error of the probabilities, and of what they were before `astrokeras.layers.PriorShrinkage`.
+An error is a wrong class, or a redshift off by more than .15 (1 + z). For classes also given: accuracy, mean log-loss
+and expected calibration error of the probabilities, and of what they were before `astrokeras.layers.PriorShrinkage`.
 """
 
 import argparse
