@@ -15,8 +15,9 @@ from astrokeras.models.card_file import read_card
 from astrokeras.spec import load as load_pipeline
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.tasks.classify_recipe import ClassifyRecipe
+from astrokeras.tasks.examples import Examples
 from astrokeras.tasks.photoz_recipe import PhotozRecipe
-from astrokeras.tasks.search import combinations
+from astrokeras.tasks.search import combinations, halves
 from astrokeras.tasks.search_recipe import MAX_GRID, METRICS, Range, Search
 
 BANDS = ("g", "r", "i")
@@ -137,6 +138,16 @@ def test_a_search_without_a_success_says_why(galaxies, tmp_path):
     with pytest.raises(TrainingError, match="20 or more rows to validate on, there are 0"):
         neighbours(few, tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+def test_one_object_is_on_one_side():
+    group = np.repeat(np.arange(40), 3)
+    held = Examples({"flux": np.arange(120.0)[:, None]}, np.arange(120.0), group=group)
+    first, second = halves(held, seed=1)
+    assert len(set(first.group)) == len(set(second.group)) == 20
+    assert not set(first.group) & set(second.group)
+    assert sorted([*first.target, *second.target]) == list(range(120))
+    assert set(halves(held, seed=2)[0].group) != set(first.group)
 
 
 OVER = {

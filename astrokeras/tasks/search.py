@@ -109,9 +109,8 @@ class _Judge:
                 f"train: a search needs {FEWEST} or more rows to validate on, there are {len(held)}; "
                 "give `split: {validate: ...}`"
             )
-        order = np.random.default_rng(search.seed).permutation(len(held))
         # One half ends the training and calibrates, the other judges.
-        aside, judged = (held.take(np.sort(part)) for part in np.array_split(order, 2))
+        aside, judged = halves(held, search.seed)
         self.rows = {"train": rows["train"], "validate": aside, "calibrate": aside}
         self.learner, self.judged, self.on_epoch = learner, judged, on_epoch
         self.metric = search.score(learner.recipe.task)
@@ -150,6 +149,15 @@ class _Judge:
     def _note(self, text: str) -> None:
         if self.on_epoch is not None:
             self.on_epoch(f"trial {len(self.trials) + 1}, {text}")
+
+
+def halves(held: Examples, seed: int) -> tuple[Examples, Examples]:
+    """Two halves of some rows, drawn at random; rows that may be one object stay together."""
+    group = np.arange(len(held)) if held.group is None else held.group
+    objects = np.unique(group)
+    first = np.random.default_rng(seed).permutation(objects)[: len(objects) // 2]
+    inside = np.isin(group, first)
+    return held.take(np.flatnonzero(inside)), held.take(np.flatnonzero(~inside))
 
 
 def searched(learner: Learner, rows: Mapping[str, Examples], on_epoch: Callable[[str], None] | None = None) -> Found:
