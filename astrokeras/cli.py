@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("show", "print the card of a model, and how its training went"),
         ("verify", "replay the golden rows of a model"),
-        ("plot", "draw loss curves, gradient norms, importance of the inputs and kernels of the first layer"),
+        ("plot", "draw loss curves, gradient norms, importance of inputs, first kernels, calibration"),
     ):
         parser_of = models.add_parser(name, help=text)
         parser_of.add_argument("model", help="directory, or name@version")

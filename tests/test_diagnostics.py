@@ -217,7 +217,7 @@ def test_the_command_draws_what_there_is(model, tmp_path, capsys):
     assert "kernels.svg" in capsys.readouterr().out
     (copy / "history.json").write_text('[{"loss": 3}]')
     assert main(["models", "plot", str(copy), "--out", str(tmp_path / "out")]) != 0
-    assert "history.json or diagnostics.json is damaged" in capsys.readouterr().err
+    assert "history.json, diagnostics.json or evaluation.json is damaged" in capsys.readouterr().err
 
 
 def test_kernels_are_named_by_feature(model):

@@ -218,7 +218,13 @@ def test_extra_inputs():
     chunk["n"] = np.ma.MaskedArray([1, 2, 3], mask=[False, False, True])
     tensors, flags = encode(chunk, card)
     np.testing.assert_allclose(tensors["extra"], [[0.1, 1], [0, 0], [0, 0]], rtol=1e-6)
-    assert flags.tolist() == [0, Flag.NO_DATA, Flag.NO_DATA]
+    lost = Flag.NO_DATA | Flag.MISSING_INPUT
+    assert flags.tolist() == [0, lost, lost]
+    # A card that allows it: the input is masked, and the object keeps its result.
+    tensors, flags = encode(chunk, card.model_copy(update={"extras_may_miss": True}))
+    np.testing.assert_allclose(tensors["extra"], [[0.1, 1], [0, 2], [0.3, 0]], rtol=1e-6)
+    assert tensors["extra_observed"].tolist() == [[1, 1], [0, 1], [1, 0]]
+    assert flags.tolist() == [0, Flag.MISSING_INPUT, Flag.MISSING_INPUT]
 
 
 def test_domain_is_flagged_only_where_observed():

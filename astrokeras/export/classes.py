@@ -30,6 +30,7 @@ DEFINITIONS = {
     "roc_auc": "probability that an object of the class has the larger probability of it than another object",
     "confusion": "objects by true class (rows) and label (columns)",
     "error": "standard deviation over bootstrap resamples of the objects",
+    "reliability": "per bin of the highest probability: objects, mean of that probability, fraction that is right",
     "baseline": "the most frequent class of the evaluated sample for all objects, with the class fractions as p",
 }
 #: How far from 1 the probabilities of an object may sum to; float32 and printed digits round.
@@ -158,6 +159,7 @@ class Classes:
         for flat in scores.keys() - out.keys():
             kind, name = flat.split(".", 1)
             out["classes"][name][kind] = scores[flat]
+        out["reliability"] = classified.reliability()
         return out | {"confusion": {"classes": list(self.names), "counts": counts.astype(int).tolist()}}
 
     def baseline(self, sample: Sample) -> dict[str, Any]:

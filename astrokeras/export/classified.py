@@ -101,6 +101,14 @@ class Classified:
         drawn = calibration_draws(self.p, draws, seed)
         return {"mean": float(drawn.mean()), "quantile_95": float(np.quantile(drawn, 0.95))}
 
+    def reliability(self) -> dict[str, list[float | None]]:
+        """Per bin of the highest probability ``n``, mean ``confidence`` and ``accuracy``; None in an empty bin."""
+        n = np.bincount(self._bin, minlength=BINS)
+        sums = {"confidence": self.top, "accuracy": self._right}
+        means = {name: ratio(np.bincount(self._bin, values, BINS), n) for name, values in sums.items()}
+        shown = {name: [None if np.isnan(v) else float(v) for v in values] for name, values in means.items()}
+        return {"n": n.tolist(), **shown}
+
 
 def trivial_baseline(truth: np.ndarray, n_classes: int) -> dict[str, float]:
     """Scores of calling all objects of this very sample its most frequent class, with the class fractions for p.

@@ -27,6 +27,7 @@ DEFINITIONS = {
     "odds": f"mean probability within {metrics.ODDS_WIDTH} (1 + z_phot) of z_phot",
     "pit_ks": "Kolmogorov-Smirnov distance from uniform of the cumulative probabilities at z_spec",
     "pit_ks_95": "distance that perfect PDFs of as many objects exceed in 5 % of draws, 1.358 / sqrt(n)",
+    "pit_histogram": "numbers of objects by these probabilities, in bins of equal width from 0 to 1",
     "pit_outlier_fraction": "fraction of these probabilities below 0.0001 or above 0.9999",
     "error": "standard deviation over bootstrap resamples of the objects",
     "baseline": "the median z_spec of the evaluated sample as z_phot of every object",
@@ -39,6 +40,9 @@ _MEANS = ("coverage", "cde_loss", "crps", "log_likelihood", "odds")
 def _pit_outliers(pit: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.mean((pit < 1e-4) | (pit > 1 - 1e-4), axis)
 
+
+#: Bins of the histogram of cumulative probabilities.
+PIT_BINS = 20
 
 _PIT: Mapping[str, Callable[..., np.ndarray]] = {"pit_ks": metrics.pit_ks, "pit_outlier_fraction": _pit_outliers}
 
@@ -161,8 +165,10 @@ class Redshifts:
         """See `Estimate`."""
         if "pit" not in sample:
             return dict(scores)
-        known = int(np.isfinite(sample["pit"]).sum())
-        return {**scores, "n_pdf": known, "pit_ks_95": 1.358 / math.sqrt(known) if known else None}
+        pit = sample["pit"][np.isfinite(sample["pit"])]
+        counts = np.histogram(pit, PIT_BINS, (0, 1))[0].tolist()
+        known = {"n_pdf": len(pit), "pit_ks_95": 1.358 / math.sqrt(len(pit)) if len(pit) else None}
+        return {**scores, **known, "pit_histogram": counts}
 
     def baseline(self, sample: Sample) -> dict[str, Any]:
         """See `Estimate`."""

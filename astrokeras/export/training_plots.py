@@ -1,4 +1,4 @@
-"""Pictures of a training: loss curves, gradient norms, importance of the inputs, kernels of the first layer."""
+"""Pictures of a model: loss curves, gradient norms, importance of the inputs, first kernels, calibration."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ModelError
 from ..models.diagnostics import DIAGNOSTICS, HISTORY, read_curves, read_diagnostics
 from .atomic import replacing
+from .calibration_plots import EVALUATION, calibration_figure, read_evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,8 @@ def training_plots(directory: str | Path, out: str | Path, format: Format = "png
     """Draw what is known of the training of a model.
 
     ``losses`` and ``gradients`` come from ``history.json``, ``importance`` from ``diagnostics.json``, ``kernels`` from
-    the model itself; what has no file is left out.
+    the model itself, ``calibration`` from the scores that lie beside it as ``evaluation.json``; what has no file is
+    left out.
 
     Parameters
     ----------
@@ -54,6 +56,7 @@ def training_plots(directory: str | Path, out: str | Path, format: Format = "png
     directory, out = Path(directory), Path(out)
     names, kernels = first_kernels(load(directory))
     figures = {"kernels": kernel_figure(Figure(), names, kernels)}
+    report = read_evaluation(directory)
     histories, found = read_diagnostics(directory, HISTORY), read_diagnostics(directory)
     try:
         if histories:
@@ -62,8 +65,11 @@ def training_plots(directory: str | Path, out: str | Path, format: Format = "png
             figures["gradients"] = gradient_figure(Figure(), histories)
         if found and found.get("importance"):
             figures["importance"] = importance_figure(Figure(), found["importance"], found["n"])
+        if report:
+            figures["calibration"] = calibration_figure(Figure(), report)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ModelError(f"{directory}: {HISTORY} or {DIAGNOSTICS} is damaged ({error})") from None
+        files = f"{HISTORY}, {DIAGNOSTICS} or {EVALUATION}"
+        raise ModelError(f"{directory}: {files} is damaged ({error})") from None
     return [_written(figure, out / f"{name}.{format}", format) for name, figure in sorted(figures.items())]
 
 
