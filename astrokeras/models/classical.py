@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: Arrays beside an estimator of redshifts, and of classes.
 DENSITY = frozenset(("grid", "at", "nodes", "table", "rows"))
 CALIBRATION = frozenset(("slope", "offset", "voters"))
+#: Arrays beside an estimator that decides between pairs of classes and has no probabilities.
+DECISIONS = frozenset(("weights", "offset"))
 #: Smallest probability before a calibration, which takes its logarithm.
 FLOOR = 1e-9
 
@@ -37,7 +39,8 @@ class Classical:
         Fitted on these features.
     arrays : mapping of ndarray
         Of redshifts: ``grid`` and what `astrokeras.models.residuals.fit_residuals` gives. Of classes: ``slope`` and
-        ``offset`` of the calibration, and ``voters``, how many equal votes a probability counts (0 for none).
+        ``offset`` of the calibration, and ``voters``, how many equal votes a probability counts (0 for none); or
+        ``weights`` and ``offset`` of a logistic regression on the decisions between pairs of classes.
     """
 
     encoder: keras.Model
@@ -51,7 +54,11 @@ class Classical:
         if "grid" in self.arrays:
             found = residual_density(self.estimator.predict(features), self.arrays, self.arrays["grid"])
             return {"z_pdf": found, **encoded}
-        found = calibrated(self.estimator.predict_proba(features), self.arrays)
+        if "weights" in self.arrays:
+            decisions = self.estimator.decision_function(features).reshape(len(features), -1)
+            found = softmax(decisions @ self.arrays["weights"] + self.arrays["offset"])
+        else:
+            found = calibrated(self.estimator.predict_proba(features), self.arrays)
         return {"p_class": found.astype(np.float32), **encoded}
 
     def _encoded(self, tensors: Arrays) -> dict[str, np.ndarray]:
@@ -82,5 +89,10 @@ def calibrated(probability: np.ndarray, arrays: Arrays) -> np.ndarray:
     if voters:
         p = (voters * p + 1 / p.shape[1]) / (voters + 1)
     logits = arrays["slope"] * np.log(np.maximum(p, FLOOR)) + arrays["offset"]
+    return softmax(logits)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits, ``(rows, classes)``."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import ModelError, UnsafeModelError
 from .backend import start
 from .card import Card
-from .classical import CALIBRATION, DENSITY, Classical
+from .classical import CALIBRATION, DECISIONS, DENSITY, Classical
 from .estimator_file import ESTIMATOR, read_estimator, write_estimator
 from .estimator_inspect import inspect_estimator
 from .inspect import inspect
@@ -67,7 +67,7 @@ def read_classical(folder: Path) -> Classical:
     width = given["features"].shape[-1] if "features" in given else None
     if getattr(estimator, "n_features_in_", None) != width:
         raise UnsafeModelError(f"{folder / ESTIMATOR}: takes other features than {ENCODER} gives ({width})")
-    wanted = DENSITY if "grid" in content else CALIBRATION
+    wanted = DENSITY if "grid" in content else DECISIONS if "weights" in content else CALIBRATION
     if set(content) != wanted:
         raise ModelError(f"{folder / ESTIMATOR}: holds {sorted(content)}, not {sorted(wanted)}")
     return Classical(encoder, estimator, content)

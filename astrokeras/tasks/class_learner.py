@@ -79,7 +79,7 @@ class ClassLearner(Learner):
         return model, self.card.model_copy(update=found | self._sets(model, held))
 
     def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:
-        """See `Learner.wrapped`: support vectors get sigmoids, other methods the calibration of networks."""
+        """See `Learner.wrapped`: support vectors get a logistic regression, other methods the calibration of networks."""
         from ..models.classical import Classical
 
         counts, held = self._counts(rows["train"]), rows["calibrate"]
@@ -87,7 +87,8 @@ class ClassLearner(Learner):
             encoder, estimator, {"slope": np.ones(1), "offset": np.zeros(1), "voters": _voters(estimator)}
         )
         if self.recipe.method == "svm_rbf":
-            model = replace(model, estimator=self._with_sigmoids(estimator, model.features(held.tensors), held.target))
+            features = model.features(held.tensors)
+            model = replace(model, arrays=self._from_decisions(estimator, features, held.target))
         elif len(held):
             model = replace(model, arrays={**model.arrays, **self._scaling(model, held)})
         found = {"class_fractions": tuple((counts / counts.sum()).tolist())}
@@ -99,9 +100,9 @@ class ClassLearner(Learner):
         scaling = fit_calibration(outputs(model, held, "p_class"), held.target, self.recipe.calibration)
         return {"slope": np.asarray(scaling.slope, float), "offset": np.asarray(scaling.offset, float)}
 
-    def _with_sigmoids(self, estimator: Any, features: np.ndarray, target: np.ndarray) -> Any:
-        from sklearn.calibration import CalibratedClassifierCV
-        from sklearn.frozen import FrozenEstimator
+    def _from_decisions(self, estimator: Any, features: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
+        """Logistic regression on the decisions between pairs of classes: Platt (1999), for any number of classes."""
+        from sklearn.linear_model import LogisticRegression
 
         counts = np.bincount(target.astype(int), minlength=len(self.card.classes))
         for name, count in zip(self.card.classes, counts, strict=True):
@@ -110,7 +111,13 @@ class ClassLearner(Learner):
                     f"train: {self.recipe.method} needs 2 or more rows of each class to calibrate its probabilities "
                     f"on, class {name!r} has {count}; give `split: {{calibrate: ...}}`"
                 )
-        return CalibratedClassifierCV(FrozenEstimator(estimator), method="sigmoid").fit(features, target)
+        decisions = estimator.decision_function(features).reshape(len(features), -1)
+        fitted = LogisticRegression(max_iter=1000).fit(decisions, target)
+        weights, offset = fitted.coef_.T, fitted.intercept_
+        if weights.shape[1] == 1:
+            # Of two classes it gives the odds of the second.
+            weights, offset = np.hstack([np.zeros_like(weights), weights]), np.array([0.0, offset[0]])
+        return {"weights": np.ascontiguousarray(weights), "offset": offset}
 
     def _sets(self, model: keras.Model | Classical, held: Examples) -> dict[str, Any]:
         from ..probabilities import conformal_quantile

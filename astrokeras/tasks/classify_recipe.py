@@ -47,7 +47,7 @@ class ClassifyRecipe(Recipe):
         calibration.
     calibration : str
         ``temperature`` or ``vector``, fitted on the rows ``calibrate`` (Guo et al. 2017). ``svm_rbf``, which gives no
-        probabilities, gets sigmoids (Platt 1999) on the same rows instead.
+        probabilities, gets a logistic regression (Platt 1999) on the same rows.
     class_sets : ClassSets, optional
         Write ``class_set``.
     regions : int

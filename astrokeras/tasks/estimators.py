@@ -87,6 +87,9 @@ def make_estimator(recipe: Recipe) -> Any:
     if recipe.method == "knn":
         # A tree of neighbours holds indices that cannot be checked when it is loaded; 15 features and more have none.
         chosen["algorithm"] = "brute"
+    if recipe.method == "svm_rbf" and recipe.task == "classify":
+        # Decisions between pairs, of which the probabilities are made.
+        chosen["decision_function_shape"] = "ovo"
     estimator = getattr(import_module(module), name)(**chosen)
     own = estimator.get_params(deep=False)
     given = {"random_state": recipe.seed, "n_jobs": recipe.threads}
