@@ -79,7 +79,7 @@ class ClassLearner(Learner):
         return model, self.card.model_copy(update=found | self._sets(model, held))
 
     def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:
-        """See `Learner.wrapped`: support vectors get a logistic regression, other methods the calibration of networks."""
+        """See `Learner.wrapped`: support vectors get a logistic regression, others the calibration of networks."""
         from ..models.classical import Classical
 
         counts, held = self._counts(rows["train"]), rows["calibrate"]
