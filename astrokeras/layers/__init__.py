@@ -2,6 +2,7 @@
 
 from .classes import ClassLoss, LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
 from .domain import DomainScore, PriorShrinkage
+from .instruments import InstrumentDropout
 from .limits import LimitDepths, LimitSimulation
 from .maxout import Maxout
 from .mixture import Density, DensityLoss, LogDensity, MixtureLogits, SplineLogits, Temperature
@@ -17,6 +18,7 @@ __all__ = [
     "DensityLoss",
     "DomainScore",
     "ErrorJitter",
+    "InstrumentDropout",
     "LabelNoise",
     "LimitDepths",
     "LimitSimulation",

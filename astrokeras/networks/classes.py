@@ -19,7 +19,17 @@ SLOPE_SCATTER, OFFSET_SCATTER = 0.5, 0.5
 NOISE_SCATTER, MOST_NOISE = 1.0, 0.5
 
 
-def class_network(encoder, n_classes, *, band_dropout=0.06, error_jitter=0.2, limit_rate=0.0, **trunk):
+def class_network(
+    encoder,
+    n_classes,
+    *,
+    band_dropout=0.06,
+    error_jitter=0.2,
+    limit_rate=0.0,
+    instrument_dropout=0.0,
+    instruments=(),
+    **trunk,
+):
     """One trainable member: from photometry to one logit per class.
 
     Train it with `astrokeras.layers.ClassLoss`. Initial weights follow Keras' global seed.
@@ -30,7 +40,7 @@ def class_network(encoder, n_classes, *, band_dropout=0.06, error_jitter=0.2, li
         From `astrokeras.networks.photometry_encoder`; members of one ensemble share it.
     n_classes : int
         At least 2.
-    band_dropout, error_jitter, limit_rate : float
+    band_dropout, error_jitter, limit_rate, instrument_dropout, instruments
         See `astrokeras.networks.encoder.seen_in_training`.
     **trunk
         Parameters of `astrokeras.networks.dense.dense_trunk`.
@@ -50,7 +60,7 @@ def class_network(encoder, n_classes, *, band_dropout=0.06, error_jitter=0.2, li
     n_features = encoder.output_shape[-1]
     raw = keras.Input((n_features,), name="features", dtype="float32")
     head = keras.Model(raw, dense_trunk(n_features, n_classes, **trunk)(raw), name="member")
-    inputs, seen = seen_in_training(encoder, band_dropout, error_jitter, limit_rate)
+    inputs, seen = seen_in_training(encoder, band_dropout, error_jitter, limit_rate, instrument_dropout, instruments)
     logits = keras.layers.Identity(name="logits")(head(encoder(seen)))
     return keras.Model(inputs, logits, name="class_member")
 

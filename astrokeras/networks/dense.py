@@ -84,6 +84,8 @@ def photoz_network(
     band_dropout=0.06,
     error_jitter=0.2,
     limit_rate=0.0,
+    instrument_dropout=0.0,
+    instruments=(),
     **trunk,
 ):
     """One trainable member: from photometry to the log density of the redshift on a uniform grid.
@@ -101,7 +103,7 @@ def photoz_network(
         mixture of normal distributions. All three are evaluated at the nodes.
     coefficients, components : int
         Coefficients of the splines, at least 4; components of the mixture.
-    band_dropout, error_jitter, limit_rate : float
+    band_dropout, error_jitter, limit_rate, instrument_dropout, instruments
         See `astrokeras.networks.encoder.seen_in_training`.
     **trunk
         Parameters of `dense_trunk`.
@@ -127,7 +129,7 @@ def photoz_network(
     elif network == "mixture":
         logits = MixtureLogits(z_min, z_max, n_grid, name="mixture")(logits)
     head = keras.Model(raw, logits, name="member")
-    inputs, seen = seen_in_training(encoder, band_dropout, error_jitter, limit_rate)
+    inputs, seen = seen_in_training(encoder, band_dropout, error_jitter, limit_rate, instrument_dropout, instruments)
     log_pdf = LogDensity(z_min, z_max, name="log_pdf")(head(encoder(seen)))
     return keras.Model(inputs, log_pdf, name="photoz_member")
 

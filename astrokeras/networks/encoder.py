@@ -10,6 +10,7 @@ from ..layers import (
     BandDropout,
     Colors,
     ErrorJitter,
+    InstrumentDropout,
     LimitDepths,
     LimitSimulation,
     MaskedNormalization,
@@ -164,7 +165,7 @@ def feature_names(encoder, bands, extras=()):
     return names
 
 
-def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0):
+def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0, instrument_dropout=0.0, instruments=()):
     """Inputs of a trainable member, and what its encoder sees of them: the same, but with random changes in training.
 
     Parameters
@@ -174,6 +175,9 @@ def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0):
     band_dropout, error_jitter, limit_rate : float
         See `astrokeras.layers.BandDropout`, `astrokeras.layers.ErrorJitter` and
         `astrokeras.layers.LimitSimulation`; only an encoder that takes limits can have a ``limit_rate`` above 0.
+
+    instrument_dropout, instruments : float, sequence of int
+        See `astrokeras.layers.InstrumentDropout`; without ``instruments`` there is none.
 
     Returns
     -------
@@ -191,7 +195,7 @@ def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0):
         hide_extra = BandDropout(band_dropout, keep_one=False, name="extra_dropout")
         seen["extra_observed"] = hide_extra(inputs["extra_observed"])
     flux_err = ErrorJitter(error_jitter, name="error_jitter")(inputs["flux_err"])
-    hide = BandDropout(band_dropout, name="band_dropout")
+    hide = _hiding(band_dropout, instrument_dropout, instruments)
     if "limited" not in inputs:
         if limit_rate:
             raise ValueError(f"seen_in_training: this encoder takes no limits, but limit_rate is {limit_rate!r}")
@@ -204,3 +208,12 @@ def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0):
     flux_err, observed, limited = simulate([inputs["flux"], flux_err, inputs["observed"], inputs["limited"]])
     observed, limited = hide([observed, limited])
     return inputs, {**seen, "flux_err": flux_err, "observed": observed, "limited": limited}
+
+
+def _hiding(band_dropout, instrument_dropout, instruments):
+    """What hides bands in training: all those of an instrument, then single ones."""
+    bands = BandDropout(band_dropout, name="band_dropout")
+    if not len(instruments) or not instrument_dropout:
+        return bands
+    whole = InstrumentDropout(instruments, instrument_dropout, name="instrument_dropout")
+    return lambda masks: bands(whole(masks))

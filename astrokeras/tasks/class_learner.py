@@ -12,7 +12,7 @@ from ..errors import TrainingError
 from ..models.card import Card, ClassSetRule, Metric
 from .classify_recipe import class_weights, resampled
 from .examples import Examples
-from .learner import MEASURED_ON, TRUNK, Learner, outputs
+from .learner import HIDING, MEASURED_ON, TRUNK, Learner, outputs
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +30,7 @@ class ClassLearner(Learner):
         """See `Learner.member`."""
         from ..networks.classes import class_network
 
-        settings = self.settings(("band_dropout", "error_jitter", "limit_rate", *TRUNK))
+        settings = self.settings((*HIDING, *TRUNK)) | {"instruments": self.instruments}
         return class_network(encoder, len(self.card.classes), **settings)
 
     def loss(self, train: Examples) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..fields import by_name
 from ..models.card import Card, Metric
 from .examples import Examples, HeldOut
 from .recipe import Recipe
@@ -80,11 +81,21 @@ class Learner:
         """Numbers of the validation rows, which also ended the training: a first look, not a score."""
         raise NotImplementedError
 
+    @property
+    def instruments(self) -> tuple[int, ...]:
+        """Number of the instrument of each band, by its filter (``WISE/WISE`` of ``WISE/WISE.W1``); empty for one."""
+        known = by_name(self.card.inputs)
+        names = [(known[f"flux_{band}"].filter or "").split(".")[0] for band in self.card.bands]
+        order = list(dict.fromkeys(names))
+        return tuple(order.index(name) for name in names) if len(order) > 1 else ()
+
     def settings(self, names: Sequence[str]) -> dict[str, Any]:
         """Some entries of the recipe."""
         return {name: getattr(self.recipe, name) for name in names}
 
 
+#: Entries of the recipe for what a training does to the photometry.
+HIDING = ("band_dropout", "instrument_dropout", "error_jitter", "limit_rate")
 #: Entries of the recipe that shape the trunk of every dense network.
 TRUNK = ("width", "depth", "activation", "maxout_pieces", "initializer", "l1", "l2", "dropout", "batch_norm")
 

@@ -11,14 +11,14 @@ from ..errors import TrainingError
 from ..fields import Field
 from ..models.card import Card, Metric
 from .examples import Examples, HeldOut
-from .learner import MEASURED_ON, TRUNK, Learner, outputs
+from .learner import HIDING, MEASURED_ON, TRUNK, Learner, outputs
 
 if TYPE_CHECKING:
     import keras
 
     from ..models.classical import Classical
 
-_SHAPE = ("network", "coefficients", "components", "band_dropout", "error_jitter", "limit_rate")
+_SHAPE = ("network", "coefficients", "components")
 
 
 class PhotozLearner(Learner):
@@ -29,9 +29,8 @@ class PhotozLearner(Learner):
         from ..networks.dense import photoz_network
 
         grid = self.card.grid
-        return photoz_network(
-            encoder, z_min=grid.z_min, z_max=grid.z_max, n_grid=grid.n, **self.settings(_SHAPE + TRUNK)
-        )
+        settings = self.settings((*_SHAPE, *HIDING, *TRUNK)) | {"instruments": self.instruments}
+        return photoz_network(encoder, z_min=grid.z_min, z_max=grid.z_max, n_grid=grid.n, **settings)
 
     def loss(self, train: Examples) -> Any:
         """See `Learner.loss`."""

@@ -66,6 +66,9 @@ class Recipe(BaseModel):
     band_dropout : float
         Probability to hide a band during training, so that a missing one makes the result less certain
         instead of breaking it.
+    instrument_dropout : float
+        Probability to hide, in training, all bands of one instrument, where the filters of the bands name several: an
+        object without a match in another survey lacks all of its bands.
     limit_rate : float
         Probability to try, during training, to make a band an upper limit, as a shallower survey would have; 0 makes a
         network that takes no upper limits: they count as missing.
@@ -136,6 +139,7 @@ class Recipe(BaseModel):
     dropout: float = Parameter(default=0.0, ge=0, lt=1)
     batch_norm: bool = False
     band_dropout: float = Parameter(default=0.06, ge=0, lt=1)
+    instrument_dropout: float = Parameter(default=0.2, ge=0, lt=1)
     limit_rate: float = Parameter(default=0.03, ge=0, lt=1)
     limit_nsigma: float = Parameter(default=5.0, gt=0, le=100)
     errors: bool = True
