@@ -13,7 +13,7 @@ from astrokeras.models.allowed import weight_shapes
 from astrokeras.models.bundle import load, verify
 from astrokeras.networks.domain import batched, domain_network
 from astrokeras.synthetic.catalog import Synthetic
-from astrokeras.tasks.extrapolation import FEWEST
+from astrokeras.tasks.extrapolation import FEWEST, _sides
 
 BANDS = ("u", "g", "r", "i", "z")
 
@@ -103,6 +103,18 @@ def test_probabilities_out_of_the_domain_go_back_to_the_class_ratio(shifted):
     assert far.mean() > 0.2
     np.testing.assert_allclose(p[~far], network[~far], atol=1e-5)
     assert log_loss(p[far], label[far]) < log_loss(network[far], label[far])
+
+
+def test_sides_are_the_outer_thirds_of_the_widest_directions():
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(3000, 3)) * [0.1, 0.9, 0.4]
+    faint, bright, red = _sides(features, 3)
+    for side in (faint, bright, red):
+        assert side.mean() == pytest.approx(1 / 3, abs=0.001)
+    assert not (faint & bright).any()
+    # The widest direction is the second feature, then the third.
+    assert abs(features[faint, 1].mean() - features[bright, 1].mean()) > 1.5
+    assert abs(features[red, 2].mean()) > 0.35
 
 
 def test_few_rows_or_no_regions_leave_probabilities_alone(tmp_path):

@@ -11,8 +11,6 @@ from keras import ops
 
 PACKAGE = "astrokeras"
 MAGNITUDES_PER_E_FOLD = 2.5 / np.log(10)
-#: Quantile of the errors that sets the softening where errors are none of the catalog's own.
-MADE_UP = 0.01
 #: Smallest scale of log errors. Where a catalog states one error for all objects they do not scatter; divided by that,
 #: the random factors of `ErrorJitter` would drown all else.
 LOG_ERROR_FLOOR = 0.2
@@ -159,16 +157,13 @@ class AsinhMagnitudes(keras.layers.Layer):
         shape = (input_shape[0][-1],)
         self.softening = self.add_weight(name="softening", shape=shape, initializer="ones", trainable=False)
 
-    def adapt(self, flux_err, observed, level=0.5):
-        """Set the softening of each band to a quantile of the errors of the rows that observe it.
+    def adapt(self, flux_err, observed):
+        """Set the softening of each band to the median error of the rows that observe it.
 
         Parameters
         ----------
         flux_err, observed : array-like
             Shape ``(rows, bands)``, training rows only.
-        level : float
-            Which quantile; 0.5 is the median. Errors that were made up as a share of the flux take a low one: their
-            median would press all fluxes below a tenth of the typical one together.
 
         Raises
         ------
@@ -176,14 +171,14 @@ class AsinhMagnitudes(keras.layers.Layer):
             When a band has no positive error in any row.
         """
         flux_err = np.asarray(flux_err, dtype=np.float64)
-        found = masked_quantiles(flux_err, (np.asarray(observed) > 0) & (flux_err > 0), [level])[0]
-        if not np.all(np.isfinite(found)):
-            bands = np.flatnonzero(~np.isfinite(found)).tolist()
+        median = masked_quantiles(flux_err, (np.asarray(observed) > 0) & (flux_err > 0), [0.5])[0]
+        if not np.all(np.isfinite(median)):
+            bands = np.flatnonzero(~np.isfinite(median)).tolist()
             raise ValueError(f"AsinhMagnitudes: no training row has a positive flux error in band number {bands}")
         if not self.built:
-            self.build([(None, len(found))])
+            self.build([(None, len(median))])
             self.built = True
-        self.softening.assign(found.astype("float32"))
+        self.softening.assign(median.astype("float32"))
 
     def call(self, inputs):
         """Return magnitudes and log errors; see the class."""

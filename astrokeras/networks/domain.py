@@ -4,7 +4,6 @@ import keras
 import numpy as np
 
 from ..layers import AsinhMagnitudes, Colors, DomainScore, MaskedNormalization, PriorShrinkage
-from ..layers.photometry import MADE_UP
 from .encoder import INPUTS, photometry_inputs
 
 #: Smallest scale of a magnitude, a color or the logarithm of an error: errors that hardly differ make no distance.
@@ -79,7 +78,7 @@ def domain_features(train, errors=True):
     n_bands, n_extra = rows["flux"].shape[1], rows["extra"].shape[1] if "extra" in rows else 0
     inputs = photometry_inputs(n_bands, n_extra, extra_mask="extra_observed" in rows)
     asinh = AsinhMagnitudes(name="asinh_magnitudes")
-    asinh.adapt(rows["flux_err"], rows["observed"], 0.5 if errors else MADE_UP)
+    asinh.adapt(rows["flux_err"], rows["observed"])
     values, mask = _values(asinh, rows, errors)
     normalised = MaskedNormalization(LIMIT, name="features")
     normalised.adapt(values, mask)

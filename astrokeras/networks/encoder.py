@@ -15,7 +15,7 @@ from ..layers import (
     LimitSimulation,
     MaskedNormalization,
 )
-from ..layers.photometry import LOG_ERROR_FLOOR, MADE_UP
+from ..layers.photometry import LOG_ERROR_FLOOR
 
 INPUTS = ("flux", "flux_err", "observed")
 
@@ -70,8 +70,7 @@ def photometry_encoder(
         1 where the further scalar is known, else 0; ``(rows, n_extra)``. Given (it may be all 1), the network takes
         missing ones, with an indicator.
     errors : bool
-        Whether flux errors are among the features. If not, they are taken as made up, and the softening of the
-        magnitudes is a low quantile of them instead of their median.
+        Whether flux errors are among the features.
     nsigma : float
         Fluxes below ``nsigma`` times the depth are upper limits.
 
@@ -91,7 +90,7 @@ def photometry_encoder(
     n_extra = 0 if extra is None else rows["extra"].shape[1]
     inputs = photometry_inputs(rows["flux"].shape[1], n_extra, "limited" in rows, "extra_observed" in rows)
     asinh = AsinhMagnitudes(name="asinh_magnitudes")
-    asinh.adapt(rows["flux_err"], rows["observed"], 0.5 if errors else MADE_UP)
+    asinh.adapt(rows["flux_err"], rows["observed"])
 
     def normalised(name, values, mask, sample, sample_mask, floor=0.0):
         layer = MaskedNormalization(name=name, floor=floor)
