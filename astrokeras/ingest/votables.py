@@ -101,7 +101,8 @@ def refuse_service_error(path: str, document: Any) -> bool:
     """
     truncated = False
     for info in _statements(document):
-        name, value = (info.name or "").upper(), str(info.value or "").upper()
+        # The value of a PARAM may be an array, which has no truth value.
+        name, value = (info.name or "").upper(), ("" if info.value is None else str(info.value)).upper()
         if name == "ERROR" or (name == "QUERY_STATUS" and value == "ERROR"):
             content = getattr(info, "content", None)
             message = " ".join(str(content or (info.value if name == "ERROR" else "") or "no reason given").split())
