@@ -45,9 +45,9 @@ def test_the_card_says_what_it_is(name):
 def test_a_name_is_all_that_is_needed():
     source = Synthetic(rows=400, seed=3, system="sdss")
     table = source.read(next(iter(source.partitions(400))), [f.name for f in source.fields()])
-    classes = Classify(model="sdss-starqso")(table)
+    classes = Classify(model="sdss-starqso", override=("dereddened",))(table)
     assert set(np.asarray(classes["class_label"])) <= {"STAR", "GALAXY", "QSO"}
-    redshifts = PhotoZ(model="boss-photoz", pdf=False, override=("photometry",))(table)
+    redshifts = PhotoZ(model="boss-photoz", pdf=False, override=("photometry", "dereddened"))(table)
     assert np.isfinite(redshifts["z_phot"]).all()
     # Stars and blue galaxies are no luminous red ones.
     assert np.mean((np.asarray(redshifts["flags"]) & Flag.OUT_OF_DOMAIN) > 0) > 0.3
