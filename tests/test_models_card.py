@@ -164,33 +164,33 @@ class TestFind:
     @pytest.fixture(autouse=True)
     def shelf(self, tmp_path, monkeypatch):
         monkeypatch.setenv("ASTROKERAS_MODELS", os.pathsep.join([str(tmp_path / "one"), str(tmp_path / "two")]))
-        self.old = shelve(tmp_path / "one", "boss-photoz", "1.9.0")
-        self.new = shelve(tmp_path / "two", "boss-photoz", "1.10.0")
-        self.next = shelve(tmp_path / "two", "boss-photoz", "2.0.0")
-        shelve(tmp_path / "two", "boss-photoz", "1.9.0")
-        (tmp_path / "two" / "boss-photoz" / "draft").mkdir()
+        self.old = shelve(tmp_path / "one", "own-photoz", "1.9.0")
+        self.new = shelve(tmp_path / "two", "own-photoz", "1.10.0")
+        self.next = shelve(tmp_path / "two", "own-photoz", "2.0.0")
+        shelve(tmp_path / "two", "own-photoz", "1.9.0")
+        (tmp_path / "two" / "own-photoz" / "draft").mkdir()
         self.root = tmp_path
 
     @pytest.mark.parametrize(
         ("text", "which"),
-        [("boss-photoz", "next"), ("boss-photoz@1", "new"), ("boss-photoz@1.9", "old"), ("boss-photoz@2.0.0", "next")],
+        [("own-photoz", "next"), ("own-photoz@1", "new"), ("own-photoz@1.9", "old"), ("own-photoz@2.0.0", "next")],
     )
     def test_newest_version_that_fits(self, text, which):
         assert library.find(text) == getattr(self, which)
 
     def test_a_directory_wins(self, monkeypatch):
         monkeypatch.chdir(self.root)
-        directory = shelve(self.root / "here", "boss-photoz", "0.1.0")
-        directory.rename(self.root / "boss-photoz")
-        assert library.find("boss-photoz").resolve() == self.root / "boss-photoz"
+        directory = shelve(self.root / "here", "own-photoz", "0.1.0")
+        directory.rename(self.root / "own-photoz")
+        assert library.find("own-photoz").resolve() == self.root / "own-photoz"
         assert library.find(self.old) == self.old
-        assert library.find("boss-photoz", base=self.root) == self.root / "boss-photoz"
+        assert library.find("own-photoz", base=self.root) == self.root / "own-photoz"
 
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("bos-photoz", r"no model 'bos-photoz'.*did you mean 'boss-photoz'\?"),
-            ("boss-photoz@3", r"boss-photoz has the versions 1\.9\.0, 1\.10\.0, 2\.0\.0"),
+            ("onw-photoz", r"no model 'onw-photoz'.*did you mean 'own-photoz'\?"),
+            ("own-photoz@3", r"own-photoz has the versions 1\.9\.0, 1\.10\.0, 2\.0\.0"),
             ("models/absent", r"absent: no such model directory"),
         ],
     )
@@ -199,7 +199,7 @@ class TestFind:
             library.find(text)
 
     def test_listing_counts_each_once_in_order(self):
-        assert [d for d in library.listing() if d.parent.name == "boss-photoz"] == [self.old, self.new, self.next]
+        assert [d for d in library.listing() if d.parent.name == "own-photoz"] == [self.old, self.new, self.next]
 
     def test_things_that_are_no_model(self, tmp_path):
         (tmp_path / "model.h5").write_bytes(b"")
