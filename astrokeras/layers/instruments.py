@@ -4,11 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from .photometry import PACKAGE
+from .photometry import PACKAGE, BandDropout
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class InstrumentDropout(keras.layers.Layer):
+class InstrumentDropout(BandDropout):
     """Hides all bands of an instrument together while training, so that a network can do without it.
 
     An object without a match in another survey lacks all bands of that survey, which bands hidden one by one hardly
@@ -36,32 +36,15 @@ class InstrumentDropout(keras.layers.Layer):
     """
 
     def __init__(self, instruments, rate=0.2, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"InstrumentDropout: rate must be at least 0 and below 1, got {rate!r}")
+        super().__init__(rate, seed, **kwargs)
         self.instruments = [int(number) for number in instruments]
-        self.rate = rate
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, masks, training=False):
-        """Return the mask or masks, with instruments hidden when ``training`` is true."""
-        if not training or self.rate == 0:
-            return masks
-        several = isinstance(masks, list | tuple)
-        observed = masks[0] if several else masks
-        # One draw per instrument, spread over its bands.
+    def kept(self, observed):
+        """See `BandDropout.kept`: one draw per instrument, spread over its bands."""
         spread = np.eye(max(self.instruments) + 1, dtype="float32")[:, self.instruments]
         draws = keras.random.uniform((ops.shape(observed)[0], len(spread)), seed=self.seed_generator)
-        keep = ops.matmul(ops.cast(draws >= self.rate, observed.dtype), spread)
-        some = ops.max(observed * keep, axis=-1, keepdims=True) > 0
-        hidden = [ops.where(some, mask * keep, mask) for mask in (masks if several else [masks])]
-        return hidden if several else hidden[0]
-
-    def compute_output_shape(self, input_shape):
-        """Shape of the mask: the same as of the input."""
-        return input_shape
+        return ops.matmul(ops.cast(draws >= self.rate, observed.dtype), spread)
 
     def get_config(self):
         """Configuration for saving."""
-        return {**super().get_config(), "instruments": self.instruments, "rate": self.rate, "seed": self.seed}
+        return {**super().get_config(), "instruments": self.instruments}

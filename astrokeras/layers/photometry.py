@@ -68,7 +68,7 @@ class BandDropout(keras.layers.Layer):
         super().__init__(**kwargs)
         self.keep_one = keep_one
         if not 0 <= rate < 1:
-            raise ValueError(f"BandDropout: rate must be at least 0 and below 1, got {rate!r}")
+            raise ValueError(f"{type(self).__name__}: rate must be at least 0 and below 1, got {rate!r}")
         self.rate = rate
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -79,11 +79,15 @@ class BandDropout(keras.layers.Layer):
             return masks
         several = isinstance(masks, list | tuple)
         observed = masks[0] if several else masks
-        draws = keras.random.uniform(ops.shape(observed), seed=self.seed_generator)
-        keep = ops.cast(draws >= self.rate, observed.dtype)
+        keep = self.kept(observed)
         some = ops.max(observed * keep, axis=-1, keepdims=True) > (0 if self.keep_one else -1)
         hidden = [ops.where(some, mask * keep, mask) for mask in (masks if several else [masks])]
         return hidden if several else hidden[0]
+
+    def kept(self, observed):
+        """Draw 1 for every band that stays, 0 for one that is hidden."""
+        draws = keras.random.uniform(ops.shape(observed), seed=self.seed_generator)
+        return ops.cast(draws >= self.rate, observed.dtype)
 
     def compute_output_shape(self, input_shape):
         """Shape of the mask: the same as of the input."""

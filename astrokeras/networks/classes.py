@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from ..layers import LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
 from ..layers.classes import FLOOR
-from .dense import dense_trunk
+from .dense import dense_trunk, heads
 from .encoder import seen_in_training
 
 CALIBRATIONS = {"temperature": TemperatureScaling, "vector": VectorScaling}
@@ -103,13 +103,8 @@ def class_ensemble(members, factor=None, calibration="temperature", label_noise=
         if member.output_shape != members[0].output_shape:
             raise ValueError("class_ensemble: all members must have equally many classes")
     inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
-    features = encoder(inputs)
-    probabilities = []
-    for index, member in enumerate(members):
-        head = keras.models.clone_model(member.get_layer("member"))
-        head.set_weights(member.get_layer("member").get_weights())
-        head.name = f"member_{index}"
-        probabilities.append(keras.layers.Softmax(name=f"probability_{index}")(head(features)))
+    logits = heads(members, encoder(inputs))
+    probabilities = [keras.layers.Softmax(name=f"probability_{i}")(output) for i, output in enumerate(logits)]
     mean = keras.layers.Average(name="mean_probability")(probabilities) if len(members) > 1 else probabilities[0]
     noise, correction = LabelNoise(name="label_noise"), PriorCorrection(name="prior_correction")
     outputs = {"p_class": CALIBRATIONS[calibration](name="p_class")(correction(noise(mean)))}

@@ -134,6 +134,15 @@ def photoz_network(
     return keras.Model(inputs, log_pdf, name="photoz_member")
 
 
+def heads(members, features):
+    """Outputs of the members' heads, copied and numbered, one after another for the features of a shared encoder."""
+    for index, member in enumerate(members):
+        head = keras.models.clone_model(member.get_layer("member"))
+        head.set_weights(member.get_layer("member").get_weights())
+        head.name = f"member_{index}"
+        yield head(features)
+
+
 def ensemble(members, temperature=1.0):
     """One graph of all members for inference: the mean of their densities, at one temperature.
 
@@ -165,13 +174,8 @@ def ensemble(members, temperature=1.0):
         if (other.z_min, other.z_max, member.output_shape) != (last.z_min, last.z_max, members[0].output_shape):
             raise ValueError("ensemble: all members must share one redshift grid")
     inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
-    features = encoder(inputs)
-    densities = []
-    for index, member in enumerate(members):
-        head = keras.models.clone_model(member.get_layer("member"))
-        head.set_weights(member.get_layer("member").get_weights())
-        head.name = f"member_{index}"
-        densities.append(Density(last.z_min, last.z_max, name=f"density_{index}")(head(features)))
+    outputs = heads(members, encoder(inputs))
+    densities = [Density(last.z_min, last.z_max, name=f"density_{i}")(output) for i, output in enumerate(outputs)]
     mean = keras.layers.Average(name="mean_density")(densities) if len(densities) > 1 else densities[0]
     final = Temperature(last.z_min, last.z_max, name="z_pdf")
     outputs = {"z_pdf": final(mean)}
