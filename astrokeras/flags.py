@@ -20,6 +20,13 @@ class Flag(IntFlag):
     UPPER_LIMIT = 512
     NO_PRIOR = 1024
     MISSING_INPUT = 2048
+    EDGE_STAMP = 4096
+    NO_IMAGE = 8192
+    MASKED_PIXELS = 16384
+    SATURATED = 32768
+    BLENDED = 65536
+    BAD_SHAPE = 131072
+    TRUNCATED = 262144
 
 
 DESCRIPTIONS: dict[Flag, str] = {
@@ -35,6 +42,13 @@ DESCRIPTIONS: dict[Flag, str] = {
     Flag.UPPER_LIMIT: "at least one band is an upper limit: observed, but not detected",
     Flag.MISSING_INPUT: "a further input of the model, such as a size, is missing; it is masked",
     Flag.NO_PRIOR: "no magnitude or position for the prior of the field; probabilities refer to the training set",
+    Flag.EDGE_STAMP: "part of a stamp lies outside of its image; NaN there",
+    Flag.NO_IMAGE: "in at least one band the object lies on no image",
+    Flag.MASKED_PIXELS: "pixels of the object are masked or have no data",
+    Flag.SATURATED: "pixels of the object are saturated",
+    Flag.BLENDED: "the object was separated from a neighbour that overlaps it",
+    Flag.BAD_SHAPE: "the shape could not be measured as it is defined",
+    Flag.TRUNCATED: "the object reaches the edge of its image",
 }
 
 

@@ -30,7 +30,6 @@ def test_reliability_is_the_fraction_right_per_bin():
 
 
 def test_models_with_scores_beside_them_have_a_picture(small_model, tmp_path, capsys):
-    pytest.importorskip("matplotlib")
     shutil.copytree(small_model, tmp_path / "m")
     part = {"n": 400, "pit_histogram": [20] * 20, "low": 17.0, "high": 18.0}
     report = {"overall": part, "magnitude": {"column": "r (AB)", "bins": [part, part, part]}}

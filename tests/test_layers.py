@@ -29,7 +29,7 @@ LAYERS = (
         "resources",
     },
     {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split", "identifiers"},
-    {"chunk", "surveys"},
+    {"chunk", "surveys", "images"},
     {"stage", "trainable", "store", "models"},
     {"targets", "walk", "plan", "ingest", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
@@ -46,6 +46,7 @@ FORBIDDEN_PAIRS |= {("plan", part) for part in STAGES}
 
 # Third-party (and unsafe standard) libraries, and the only parts that may import them.
 KERAS = {"layers", "networks", "models", "tasks"}
+PIXELS = {"images", "ingest", "features", "synthetic"}
 TABLES = {"ingest", "store", "export"}
 LIBRARIES = {
     "keras": KERAS,
@@ -68,6 +69,11 @@ LIBRARIES = {
     "rail": set(),  # the plug-in lies outside of the package, in rail/
     "pickle": {"testing"},  # tests that a stage can be sent to a worker
     "joblib": set(),
+    "photutils": PIXELS,
+    "skimage": PIXELS,
+    "numba": PIXELS,
+    "reproject": PIXELS,
+    "PIL": PIXELS,
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base"}
 FORBIDDEN_CALLS = {"eval", "exec"}

@@ -42,17 +42,15 @@ def training_plots(directory: str | Path, out: str | Path, format: Format = "png
     Raises
     ------
     ModelError
-        If matplotlib is not installed, the model cannot be read, or a file beside it is damaged.
+        If the model cannot be read, or a file beside it is damaged.
     OutputError
         If a picture cannot be written.
     """
+    from matplotlib.figure import Figure
+
     from ..models.bundle import load
     from ..models.kernels import first_kernels
 
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ModelError("pictures need matplotlib: pip install 'astrokeras[plots]'") from None
     directory, out = Path(directory), Path(out)
     names, kernels = first_kernels(load(directory))
     figures = {"kernels": kernel_figure(Figure(), names, kernels)}

@@ -1,0 +1,1 @@
+"""Survey images: what a file says of its pixels, resolved once into nJy per pixel, an error and a mask."""

@@ -1,0 +1,74 @@
+"""Image: pixels of one band on one grid, calibrated as far as their file allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+#: AB magnitude of 1 nJy (Oke & Gunn 1983: AB = 8.90 - 2.5 log10(f / Jy)).
+NJY_ZERO_POINT = 31.4
+
+
+class Pixel(IntFlag):
+    """What can be wrong with a pixel; a good one has 0."""
+
+    NO_DATA = 1
+    BAD = 2
+    SATURATED = 4
+    COSMIC_RAY = 8
+    INTERPOLATED = 16
+
+
+@dataclass(frozen=True)
+class Image:
+    """Pixels of one band on one grid.
+
+    Attributes
+    ----------
+    data : ndarray
+        float32 ``(y, x)``, in ``unit`` per pixel; NaN where there is no data.
+    unit : str
+        ``nJy``; ``ct`` where no zero point is known; empty where the pixels have no physical meaning (a JPG).
+    sigma : ndarray, optional
+        Standard error of each pixel, float32 ``(y, x)``, same unit; NaN where there is no data.
+    mask : ndarray
+        int32 ``(y, x)``, bits of `Pixel`.
+    wcs : WCS, optional
+        Celestial coordinates of the pixels.
+    band, filter : str, str or None
+        Band as in column names, and SVO filter identifier.
+    zero_point : float, optional
+        AB magnitude of one unit of the pixels in the file.
+    exposure, gain, mjd : float, optional
+        Exposure time in s, electrons per unit of the pixels in the file, middle of the exposure as MJD (UTC).
+    path, hdu : str
+        Where the pixels come from.
+    notes : tuple of str
+        What a user should know: a card that contradicts another, a rule that was assumed.
+    """
+
+    data: np.ndarray
+    unit: Literal["nJy", "ct", ""]
+    mask: np.ndarray
+    band: str = ""
+    sigma: np.ndarray | None = None
+    wcs: WCS | None = None
+    filter: str | None = None
+    zero_point: float | None = None
+    exposure: float | None = None
+    gain: float | None = None
+    mjd: float | None = None
+    path: str = ""
+    hdu: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of pixels."""
+        return self.data.shape
