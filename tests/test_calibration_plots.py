@@ -4,7 +4,6 @@ import json
 import shutil
 
 import numpy as np
-import pytest
 
 from astrokeras.cli import main
 from astrokeras.export.classified import Classified
