@@ -2,6 +2,7 @@
 
 from .classes import ClassLoss, LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
 from .domain import DomainScore, PriorShrinkage
+from .forest import Forest, Pool
 from .instruments import InstrumentDropout
 from .limits import LimitDepths, LimitSimulation
 from .maxout import Maxout
@@ -18,6 +19,7 @@ __all__ = [
     "DensityLoss",
     "DomainScore",
     "ErrorJitter",
+    "Forest",
     "InstrumentDropout",
     "LabelNoise",
     "LimitDepths",
@@ -26,6 +28,7 @@ __all__ = [
     "MaskedNormalization",
     "Maxout",
     "MixtureLogits",
+    "Pool",
     "PriorCorrection",
     "PriorShrinkage",
     "Recalibration",

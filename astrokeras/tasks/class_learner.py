@@ -71,12 +71,26 @@ class ClassLearner(Learner):
 
         counts, kind = self._counts(rows["train"]), self.recipe.calibration
         noise = self.recipe.label_noise, self._learnt_ratio(counts)
-        model = class_ensemble(members, self._factor(counts), kind, *noise)
+        forest = self._forest(members[0].get_layer("encoder"), rows["train"], counts)
+        model = class_ensemble(members, self._factor(counts), kind, *noise, forest)
         held, found = rows["calibrate"], {"class_fractions": self.class_fractions(rows["train"])}
         if len(held):
-            raw = outputs(before_calibration(model), held, "p_class")
-            set_calibration(model, fit_calibration(raw, held.target, kind, Prepared.of(model)))
+            raw = before_calibration(model)
+            p, trees = (outputs(raw, held, name) if name in raw.output else None for name in ("p_class", "p_trees"))
+            set_calibration(model, fit_calibration(p, held.target, kind, Prepared.of(model), trees))
         return model, self.card.model_copy(update=found | self._sets(model, held))
+
+    def _forest(self, encoder: keras.Model, train: Examples, counts: np.ndarray) -> keras.layers.Layer | None:
+        """Trees that learn the same class ratio as the networks; None where the recipe has none."""
+        from .trees import grown
+
+        if not self.recipe.trees:
+            return None
+        weight = train.weight
+        if self.recipe.imbalance in ("weights", "resample"):
+            even = class_weights(counts)[train.target.astype(int)]
+            weight = even if weight is None else even * weight
+        return grown(self, encoder, train, weight).layer(encoder.output_shape[-1])
 
     def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:
         """See `Learner.wrapped`: support vectors get a logistic regression, others the calibration of networks."""

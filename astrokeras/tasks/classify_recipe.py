@@ -50,6 +50,9 @@ class ClassifyRecipe(Recipe):
         probabilities, gets a logistic regression (Platt 1999) on the same rows.
     class_sets : ClassSets, optional
         Write ``class_set``.
+    trees : int
+        Extremely randomised trees (Geurts et al. 2006) that stand beside the networks in the graph; the mean of the
+        networks and that of the trees are pooled. 0 leaves the networks alone.
     regions : int
         Probabilities of objects out of the domain go back to the class ratio of the training rows, at a rate that is
         found by leaving regions of the input space out of the training, one after the other: so many of them. 0 leaves
@@ -70,6 +73,7 @@ class ClassifyRecipe(Recipe):
     label_noise: float = Parameter(default=0.02, ge=0, lt=0.5)
     calibration: Literal["temperature", "vector"] = "temperature"
     class_sets: ClassSets | None = None
+    trees: int = Parameter(default=32, ge=0, le=200)
     regions: int = Parameter(default=6, ge=0, le=64)
 
 
