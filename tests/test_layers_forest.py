@@ -12,7 +12,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from astrokeras.errors import UnsafeModelError
-from astrokeras.layers import Forest, Pool
+from astrokeras.layers import Forest, Pool, WhereComplete
 from astrokeras.models.inspect import inspect
 from astrokeras.tasks.trees import stacked
 
@@ -31,7 +31,7 @@ def given_by(layer, x):
 def test_it_says_what_the_trees_say(kind):
     x, y = rows(600, 1)
     forest = kind(12, min_samples_leaf=2, random_state=0).fit(x, y)
-    layer = stacked(forest.estimators_, 3).layer(4)
+    layer = stacked(forest.estimators_, forest.classes_, 3).layer(4)
     other = rows(500, 2)[0]
     np.testing.assert_allclose(given_by(layer, other), forest.predict_proba(other), atol=1e-6)
 
@@ -43,7 +43,7 @@ def test_values_at_a_threshold_go_the_same_way(values, seed):
     y = np.random.default_rng(seed).integers(0, 2, len(x))
     y[:2] = 0, 1
     tree = DecisionTreeClassifier(random_state=seed).fit(x, y)
-    layer = stacked([tree], 2).layer(1)
+    layer = stacked([tree], tree.classes_, 2).layer(1)
     thresholds = tree.tree_.threshold.astype("float32")[:, None]
     near = np.concatenate([x, thresholds, np.nextafter(thresholds, np.float32(np.inf))])
     # TensorFlow takes numbers below the smallest normal one for 0.
@@ -55,7 +55,7 @@ def test_a_class_that_a_tree_never_met_gets_nothing():
     x, y = rows(100, 3)
     some = y != 1
     tree = DecisionTreeClassifier().fit(x[some], y[some])
-    p = given_by(stacked([tree], 3).layer(4), x)
+    p = given_by(stacked([tree], tree.classes_, 3).layer(4), x)
     assert np.all(p[:, 1] == 0)
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
 
@@ -83,7 +83,7 @@ def test_sizes_that_make_no_sense(arguments):
 @pytest.fixture
 def saved(tmp_path):
     x, y = rows(300, 4)
-    layer = stacked(ExtraTreesClassifier(5, random_state=0).fit(x, y).estimators_, 3).layer(4)
+    layer = stacked(ExtraTreesClassifier(5, random_state=0).fit(x, y).estimators_, np.arange(3), 3).layer(4)
     inputs = keras.Input((4,))
     path = tmp_path / "model.keras"
     keras.Model(inputs, Pool()([keras.layers.Dense(3, activation="softmax")(inputs), layer(inputs)])).save(path)
@@ -121,3 +121,9 @@ def test_a_pool_is_a_weighted_mean():
     np.testing.assert_allclose(given_by(pool, [p, q]), [[0.3, 0.7]], rtol=1e-6)
     with pytest.raises(ValueError, match="from 0 to 1"):
         pool.set_share(1.5)
+
+
+def test_trees_are_not_asked_where_something_is_missing():
+    p, q = np.array([[0.2, 0.8]] * 3, "float32"), np.array([[0.6, 0.4]] * 3, "float32")
+    bands, extra = np.array([[1, 1], [1, 0], [1, 1]], "float32"), np.array([[1], [1], [0]], "float32")
+    np.testing.assert_array_equal(given_by(WhereComplete(), [p, q, bands, extra]), [p[0], q[1], q[2]])

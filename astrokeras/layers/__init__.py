@@ -2,7 +2,7 @@
 
 from .classes import ClassLoss, LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
 from .domain import DomainScore, PriorShrinkage
-from .forest import Forest, Pool
+from .forest import Forest, Pool, WhereComplete
 from .instruments import InstrumentDropout
 from .limits import LimitDepths, LimitSimulation
 from .maxout import Maxout
@@ -37,4 +37,5 @@ __all__ = [
     "Temperature",
     "TemperatureScaling",
     "VectorScaling",
+    "WhereComplete",
 ]

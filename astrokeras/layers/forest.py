@@ -150,3 +150,22 @@ class Pool(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Shape of the probabilities: the same as of either."""
         return input_shape[0]
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class WhereComplete(keras.layers.Layer):
+    """Takes one probability where nothing is missing, and another one elsewhere.
+
+    Call with ``[complete, gaps, mask, ...]``: two probabilities ``(batch, classes)``, and masks ``(batch, n)``, 1 where
+    an input is known. Returns the first where all masks are 1, else the second.
+    """
+
+    def call(self, inputs):
+        """Return the chosen probabilities."""
+        first, second, *masks = inputs
+        known = ops.min(ops.concatenate([ops.cast(mask, "float32") for mask in masks], axis=-1), axis=-1, keepdims=True)
+        return ops.where(known > 0, first, second)
+
+    def compute_output_shape(self, input_shape):
+        """Shape of the probabilities: the same as of either."""
+        return input_shape[0]

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
-from ..layers import LabelNoise, Pool, PriorCorrection, TemperatureScaling, VectorScaling
+from ..layers import LabelNoise, Pool, PriorCorrection, TemperatureScaling, VectorScaling, WhereComplete
 from ..layers.classes import FLOOR
 from .dense import dense_trunk, heads
 from .encoder import seen_in_training
@@ -70,8 +70,9 @@ def class_network(
 def class_ensemble(members, factor=None, calibration="temperature", label_noise=0.0, class_ratio=None, forest=None):
     """One graph of all members for inference: the mean of their probabilities, corrected and calibrated.
 
-    With a forest, the mean of the members is pooled with what its trees say, in equal shares. Behind that come the
-    layers ``label_noise``, ``prior_correction`` and ``p_class``, which last changes nothing until `set_calibration`.
+    With a forest, the mean of the members is pooled with what its trees say, in equal shares; the trees have no say of
+    objects that miss an input. Behind that come the layers ``label_noise``, ``prior_correction`` and ``p_class``, which
+    last changes nothing until `set_calibration`.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def class_ensemble(members, factor=None, calibration="temperature", label_noise=
     label_noise, class_ratio : float, array-like
         What the loss took for granted: see `astrokeras.layers.ClassLoss`.
     forest : Forest, optional
-        Trees on the features of the encoder.
+        Trees on the features of the encoder, grown on complete rows.
 
     Returns
     -------
@@ -112,7 +113,9 @@ def class_ensemble(members, factor=None, calibration="temperature", label_noise=
     probabilities = [keras.layers.Softmax(name=f"probability_{i}")(output) for i, output in enumerate(logits)]
     mean = keras.layers.Average(name="mean_probability")(probabilities) if len(members) > 1 else probabilities[0]
     if forest is not None:
-        mean = Pool(name="pool")([mean, forest(features)])
+        masks = [inputs[name] for name in ("observed", "extra_observed") if name in inputs]
+        trees = WhereComplete(name="trees")([forest(features), mean, *masks])
+        mean = Pool(name="pool")([mean, trees])
     noise, correction = LabelNoise(name="label_noise"), PriorCorrection(name="prior_correction")
     outputs = {"p_class": CALIBRATIONS[calibration](name="p_class")(correction(noise(mean)))}
     noise.set_noise(label_noise, class_ratio)

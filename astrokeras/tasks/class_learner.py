@@ -90,7 +90,8 @@ class ClassLearner(Learner):
         if self.recipe.imbalance in ("weights", "resample"):
             even = class_weights(counts)[train.target.astype(int)]
             weight = even if weight is None else even * weight
-        return grown(self, encoder, train, weight).layer(encoder.output_shape[-1])
+        trees = grown(self, encoder, train, weight)
+        return None if trees is None else trees.layer(encoder.output_shape[-1])
 
     def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:
         """See `Learner.wrapped`: support vectors get a logistic regression, others the calibration of networks."""

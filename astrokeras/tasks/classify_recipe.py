@@ -51,8 +51,8 @@ class ClassifyRecipe(Recipe):
     class_sets : ClassSets, optional
         Write ``class_set``.
     trees : int
-        Extremely randomised trees (Geurts et al. 2006) that stand beside the networks in the graph; the mean of the
-        networks and that of the trees are pooled. 0 leaves the networks alone.
+        Trees of a random forest (Breiman 2001) that stands beside the networks in the graph: where nothing is missing,
+        its probabilities and those of the networks are pooled. 0 leaves the networks alone.
     regions : int
         Probabilities of objects out of the domain go back to the class ratio of the training rows, at a rate that is
         found by leaving regions of the input space out of the training, one after the other: so many of them. 0 leaves
@@ -73,7 +73,7 @@ class ClassifyRecipe(Recipe):
     label_noise: float = Parameter(default=0.02, ge=0, lt=0.5)
     calibration: Literal["temperature", "vector"] = "temperature"
     class_sets: ClassSets | None = None
-    trees: int = Parameter(default=32, ge=0, le=200)
+    trees: int = Parameter(default=48, ge=0, le=200)
     regions: int = Parameter(default=6, ge=0, le=64)
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .examples import Examples
-from .learner import HIDING, Learner
+from .learner import Learner
+from .recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
 
-#: Rows of a leaf at least, steps to it and leaves at most: what a tree may cost in time and in the file.
-LEAF_ROWS, DEPTH, LEAVES = 2, 16, 512
-#: More rows, drawn anew for each tree, would make no other tree of so few leaves.
-ROWS = 50_000
+#: How far a tree may grow, which bounds its time and its bytes; and the share of the features that each node tries.
+SETTINGS = {"min_samples_leaf": 2, "max_depth": 10, "max_features": 0.5, "criterion": "entropy"}
+#: Complete rows without which there are no trees.
+FEWEST = 100
+#: More rows would make trees of this depth no better.
+ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,11 @@ class Trees:
         return forest
 
 
-def grown(learner: Learner, encoder: keras.Model, train: Examples, weight: np.ndarray | None) -> Trees:
-    """Grow extremely randomised trees (Geurts et al. 2006) on the features of an encoder.
+def grown(learner: Learner, encoder: keras.Model, train: Examples, weight: np.ndarray | None) -> Trees | None:
+    """Grow a random forest (Breiman 2001) on the features of an encoder.
 
-    Every tree meets the training rows once, with bands and instruments hidden, errors and limits varied by a draw of
-    its own, as a network meets them in one epoch: so it knows what to do without a band.
+    The trees learn from complete rows: they have no say where something is missing. Where flux errors are inputs, they
+    are rescaled row by row as in the training of networks.
 
     Parameters
     ----------
@@ -68,38 +71,51 @@ def grown(learner: Learner, encoder: keras.Model, train: Examples, weight: np.nd
         Training rows.
     weight : ndarray, optional
         Weight of each row, ``(rows,)``.
+
+    Returns
+    -------
+    Trees or None
+        None where too few rows are complete.
     """
-    from sklearn.tree import ExtraTreeClassifier
+    from sklearn.ensemble import RandomForestClassifier
 
-    recipe, n_classes = learner.recipe, len(learner.card.classes)
-    draw, rng = _drawing(learner, encoder), np.random.default_rng(recipe.seed)
-    found: list[Any] = []
-    for number in range(recipe.trees):
-        chosen = rng.permutation(len(train))[:ROWS] if len(train) > ROWS else np.arange(len(train))
-        tree = ExtraTreeClassifier(
-            min_samples_leaf=LEAF_ROWS,
-            max_depth=DEPTH,
-            max_leaf_nodes=LEAVES,
-            max_features=None,
-            random_state=recipe.seed + number,
-        )
-        share = None if weight is None else weight[chosen]
-        tree.fit(draw(train.take(chosen)), train.target[chosen].astype(int), sample_weight=share)
-        found.append(tree)
-    return stacked(found, n_classes)
+    recipe = learner.recipe
+    masks = [train.tensors[name] for name in ("observed", "extra_observed") if name in train.tensors]
+    rows = np.flatnonzero(np.concatenate(masks, axis=1).min(axis=1) > 0)
+    if len(rows) < FEWEST:
+        return None
+    if len(rows) > ROWS:
+        rows = np.sort(np.random.default_rng(recipe.seed).choice(rows, ROWS, replace=False))
+    part = train.take(rows)
+    forest = RandomForestClassifier(recipe.trees, random_state=recipe.seed, **SETTINGS)
+    share = None if weight is None else weight[rows]
+    forest.fit(_features(encoder, part, recipe), part.target.astype(int), sample_weight=share)
+    # The trees of a forest count the classes that it met.
+    return stacked(forest.estimators_, forest.classes_, len(learner.card.classes))
 
 
-def stacked(estimators: Sequence[Any], n_classes: int) -> Trees:
+def _features(encoder: keras.Model, rows: Examples, recipe: Recipe) -> np.ndarray:
+    from ..networks.domain import batched
+
+    error = rows.tensors["flux_err"]
+    jitter = np.random.default_rng(recipe.seed).normal(0, recipe.error_jitter, (len(rows), 1))
+    given = {**rows.tensors, "flux_err": (error * np.exp(jitter)).astype(np.float32)}
+    return batched(encoder, given)
+
+
+def stacked(estimators: Sequence[Any], labels: np.ndarray, n_classes: int) -> Trees:
     """Trees of scikit-learn, filled up to one size with leaves that nothing reaches.
 
     Parameters
     ----------
     estimators : sequence
-        Fitted trees that classify; the classes are numbers.
+        Fitted trees that classify.
+    labels : ndarray of int
+        Classes that the trees tell apart.
     n_classes : int
-        Number of all classes, more than some tree may have met.
+        Number of all classes.
     """
-    found = [_siblings_together(estimator.tree_, estimator.classes_.astype(int), n_classes) for estimator in estimators]
+    found = [_siblings_together(estimator.tree_, labels, n_classes) for estimator in estimators]
     n_nodes = max(len(feature) for feature, *_ in found)
     shape = len(found), n_nodes
     feature, threshold = np.zeros(shape, int), np.zeros(shape, np.float32)
@@ -110,24 +126,6 @@ def stacked(estimators: Sequence[Any], n_classes: int) -> Trees:
         feature[row, :n], threshold[row, :n] = features, thresholds
         child[row, :n], fractions[row, :n] = children, shares
     return Trees(feature, threshold, child, fractions, max(depth for *_, depth in found))
-
-
-def _drawing(learner: Learner, encoder: keras.Model) -> Callable[[Examples], np.ndarray]:
-    """Features of rows as training sees them, another draw at every call."""
-    import keras
-
-    from ..networks.encoder import seen_in_training
-
-    keras.utils.set_random_seed(learner.recipe.seed)
-    inputs, seen = seen_in_training(encoder, **learner.settings(HIDING), instruments=learner.instruments)
-    graph = keras.Model(inputs, encoder(seen))
-
-    def draw(rows: Examples) -> np.ndarray:
-        starts = range(0, len(rows), 8192)
-        parts = [graph({k: v[i : i + 8192] for k, v in rows.tensors.items()}, training=True) for i in starts]
-        return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
-
-    return draw
 
 
 def _siblings_together(tree: Any, labels: np.ndarray, n_classes: int) -> tuple[Any, ...]:
