@@ -71,14 +71,10 @@ class Forest(keras.layers.Layer):
         ValueError
             If a feature or child does not exist, or a leaf lies deeper than ``depth``.
         """
-        feature, child = np.asarray(feature, dtype=int), np.asarray(child, dtype=int)
-        own, leaf = np.arange(self.n_nodes), child == np.arange(self.n_nodes)
-        if (
-            feature.min() < 0
-            or feature.max() >= self.n_features
-            or (child < own).any()
-            or (child >= self.n_nodes).any()
-        ):
+        feature, child, own = np.asarray(feature, dtype=int), np.asarray(child, dtype=int), np.arange(self.n_nodes)
+        leaf = child == own
+        last = np.where(leaf, child, child + 1)
+        if feature.min() < 0 or feature.max() >= self.n_features or (child < own).any() or last.max() >= self.n_nodes:
             raise ValueError("Forest: a node names a feature or a child that does not exist")
         deep = np.zeros_like(child)
         for node in np.flatnonzero(~leaf.all(axis=0)):
