@@ -2,8 +2,8 @@
 
     python benchmarks/missing_instrument.py SOURCE.yaml --missing W1 W2 [--only HistGB] [--train errors=false regions=0]
 
-``SOURCE.yaml`` holds the ``catalog:`` block of a pipeline, with ``class_true``. In each of five folds of objects a
-model is trained on the other four (8 % of them set aside to calibrate) and applied twice to the fold: as it is, and with
+``SOURCE.yaml`` holds the ``catalog:`` block of a pipeline, with ``class_true``. For each of five folds of objects
+a model is trained on the other four (8 % of them set aside to calibrate) and applied to it twice: as it is, and with
 the bands missing in every row. Rivals, inputs and scores are those of ``starqso_baseline.py``; they learn from all of
 the other four folds, and are met with the same gaps.
 """
