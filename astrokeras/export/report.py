@@ -186,7 +186,7 @@ class Report(Output):
 
     def close(self, pieces: list[tuple[Path, dict[str, Any]]], product: Product) -> None:
         """Draw the pictures and write the page; see `Output.close`."""
-        from .report_page import write_page
+        from .report_page import Contents, write_page
 
         picks: Picks = {}
         for path, _ in pieces:
@@ -194,12 +194,16 @@ class Report(Output):
                 many = name == "sample" or name.startswith("scored ")
                 picks[name] = merged(picks.get(name), rows, self.sample if many else self.gallery)
         known = by_name(product.fields)
+        kinds = self.kinds(known)
         scores = {
             kind.estimate: score(kind, _without(picks[f"scored {kind.estimate}"]), 200, 1)
-            for kind in self.kinds(known)
+            for kind in kinds
             if f"scored {kind.estimate}" in picks
         }
-        write_page(self, product, picks, [facts for _, facts in pieces], scores)
+        stamp = self._stamp(known)
+        plain = stamp is not None and not known[stamp].unit
+        facts = [facts for _, facts in pieces]
+        write_page(Contents(self.title, kinds, self.images, plain, picks, facts, scores), product)
 
 
 def _stored(column: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..fields import bands_of, by_name
+from ..fields import bands_of
 from ..flags import DESCRIPTIONS, Flag, describe
 from ..stage import Product
 from . import report_figures as draw
@@ -24,8 +24,6 @@ from .stamp_pictures import colours, drawn, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from .report import Report
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -52,21 +50,39 @@ class Section:
         return not (self.figures or self.tables or self.galleries or self.facts)
 
 
-def write_page(
-    report: Report, product: Product, picks: Picks, counts: list[dict[str, Any]], scores: Mapping[str, Any]
-) -> None:
-    """Write the page.
+@dataclass(frozen=True)
+class Contents:
+    """What goes on a page.
 
-    Parameters
+    Attributes
     ----------
-    report : Report
-        What the user asks for.
+    title : str, optional
+        Heading; by default the name of the pipeline.
+    kinds : list of Estimate
+        Estimates to show.
+    images : tuple of str
+        Of the field.
+    plain : bool
+        Stamps are pictures already.
     picks : dict
         Rows to show: ``sample``, ``doubtful``, ``strange``, ``class <label>``, ``scored <estimate>``.
     counts : list of dict
         What was counted in each partition.
     scores : mapping
         Scores by the column of the estimate.
+    """
+
+    title: str | None
+    kinds: list[Estimate]
+    images: tuple[str, ...]
+    plain: bool
+    picks: Picks
+    counts: list[dict[str, Any]]
+    scores: Mapping[str, Any]
+
+
+def write_page(contents: Contents, product: Product) -> None:
+    """Write the page.
 
     Raises
     ------
@@ -75,21 +91,20 @@ def write_page(
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    facts = product.provenance
-    known = by_name(product.fields)
-    kinds = report.kinds(known)
-    label = next((kind.estimate for kind in kinds if isinstance(kind, Classes)), None)
+    facts, picks = product.provenance, contents.picks
+    classes = [kind for kind in contents.kinds if isinstance(kind, Classes)]
+    label = classes[0].estimate if classes else None
     sections = [
-        _field(report, picks["sample"], label, bands_of(product.fields)) if "sample" in picks else Section("field", ""),
-        *(_estimate(kind, picks, counts, scores.get(kind.estimate)) for kind in kinds),
-        _galleries(picks, _plain(known, report), [k for k in kinds if isinstance(k, Classes)]),
+        *([_field(contents.images, picks["sample"], label, bands_of(product.fields))] if "sample" in picks else []),
+        *(_estimate(kind, contents) for kind in contents.kinds),
+        _galleries(picks, contents.plain, classes),
         _flags(facts),
         Section("provenance", "Provenance", facts=[p for p in flatten(facts) if not p[0].startswith("flags.")]),
     ]
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     text = page.get_template("report.html").render(
-        title=report.title or facts.get("pipeline", "Report"),
-        subtitle=_subtitle(sum(c["rows"] for c in counts), facts),
+        title=contents.title or facts.get("pipeline", "Report"),
+        subtitle=_subtitle(sum(c["rows"] for c in contents.counts), facts),
         warnings=list(facts.get("warnings", ())),
         sections=[section for section in sections if not section.empty],
     )
@@ -103,12 +118,12 @@ def _subtitle(rows: int, facts: Mapping[str, Any]) -> str:
     return f"{said}; {facts.get('date', '')}; astrokeras {facts.get('astrokeras_version', '')}"
 
 
-def _field(report: Report, rows: Pick, label: str | None, bands: tuple[str, ...]) -> Section:
+def _field(images: tuple[str, ...], rows: Pick, label: str | None, bands: tuple[str, ...]) -> Section:
     section = Section("field", "The field")
     labels = draw.labels_of(rows, label)
     of = f"{len(rows['score'])} objects"
-    if report.images:
-        picture, x, y = field_picture(report.images, rows)
+    if images:
+        picture, x, y = field_picture(images, rows)
         section.add(draw.field_figure(picture, x, y, labels), "Image of the field with the objects", f"{of} in rings")
     if "ra" in rows and "dec" in rows and np.isfinite(rows["ra"]).any():
         section.add(draw.sky_figure(rows, labels), "Positions of the objects on the sky", f"Positions of {of}")
@@ -119,7 +134,8 @@ def _field(report: Report, rows: Pick, label: str | None, bands: tuple[str, ...]
     return section
 
 
-def _estimate(kind: Estimate, picks: Picks, counts: list[dict[str, Any]], scores: Any) -> Section:
+def _estimate(kind: Estimate, contents: Contents) -> Section:
+    picks, counts, scores = contents.picks, contents.counts, contents.scores.get(kind.estimate)
     of_classes = isinstance(kind, Classes)
     section = Section(kind.estimate, f"{'Classes' if of_classes else 'Redshifts'}: {kind.estimate}")
     if of_classes:
@@ -160,12 +176,6 @@ def _add_scores(section: Section, kind: Estimate, sample: Pick, scores: Mapping[
         section.add(draw.scatter_figure(sample), "Photometric against true redshift", "Dashed: limits of outliers")
         if scores.get("pit_histogram") and scores.get("n_pdf"):
             section.add(draw.pit_figure(scores), "PIT histogram", "Flat, within the grey band, where p(z) is right")
-
-
-def _plain(known: Mapping[str, Any], report: Report) -> bool:
-    """Whether stamps are pictures already."""
-    name = report.stamps or "stamp"
-    return name in known and known[name].unit in ("", None)
 
 
 def _galleries(picks: Picks, plain: bool, kinds: Iterable[Classes]) -> Section:
