@@ -71,7 +71,7 @@ class ClassLearner(Learner):
 
         counts, kind = self._counts(rows["train"]), self.recipe.calibration
         noise = self.recipe.label_noise, self._learnt_ratio(counts)
-        forest = self._forest(members[0].get_layer("encoder"), rows["train"], counts)
+        forest = self._forest(members[0].get_layer("encoder"), rows["train"])
         model = class_ensemble(members, self._factor(counts), kind, *noise, forest)
         held, found = rows["calibrate"], {"class_fractions": self.class_fractions(rows["train"])}
         if len(held):
@@ -80,17 +80,13 @@ class ClassLearner(Learner):
             set_calibration(model, fit_calibration(p, held.target, kind, Prepared.of(model), trees))
         return model, self.card.model_copy(update=found | self._sets(model, held))
 
-    def _forest(self, encoder: keras.Model, train: Examples, counts: np.ndarray) -> keras.layers.Layer | None:
-        """Trees that learn the same class ratio as the networks; None where the recipe has none."""
+    def _forest(self, encoder: keras.Model, train: Examples) -> keras.layers.Layer | None:
+        """Trees beside the networks; None where the recipe has none, or networks learn another class ratio."""
         from .trees import grown
 
-        if not self.recipe.trees:
+        if not self.recipe.trees or self.recipe.imbalance != "none":
             return None
-        weight = train.weight
-        if self.recipe.imbalance in ("weights", "resample"):
-            even = class_weights(counts)[train.target.astype(int)]
-            weight = even if weight is None else even * weight
-        trees = grown(self, encoder, train, weight)
+        trees = grown(self, encoder, train)
         return None if trees is None else trees.layer(encoder.output_shape[-1])
 
     def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:

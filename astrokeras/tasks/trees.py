@@ -55,7 +55,7 @@ class Trees:
         return forest
 
 
-def grown(learner: Learner, encoder: keras.Model, train: Examples, weight: np.ndarray | None) -> Trees | None:
+def grown(learner: Learner, encoder: keras.Model, train: Examples) -> Trees | None:
     """Grow a random forest (Breiman 2001) on the features of an encoder.
 
     The trees learn from complete rows: they have no say where something is missing. Where flux errors are inputs, they
@@ -69,8 +69,6 @@ def grown(learner: Learner, encoder: keras.Model, train: Examples, weight: np.nd
         From photometry to features.
     train : Examples
         Training rows.
-    weight : ndarray, optional
-        Weight of each row, ``(rows,)``.
 
     Returns
     -------
@@ -88,8 +86,7 @@ def grown(learner: Learner, encoder: keras.Model, train: Examples, weight: np.nd
         rows = np.sort(np.random.default_rng(recipe.seed).choice(rows, ROWS, replace=False))
     part = train.take(rows)
     forest = RandomForestClassifier(recipe.trees, random_state=recipe.seed, **SETTINGS)
-    share = None if weight is None else weight[rows]
-    forest.fit(_features(encoder, part, recipe), part.target.astype(int), sample_weight=share)
+    forest.fit(_features(encoder, part, recipe), part.target.astype(int), sample_weight=part.weight)
     # The trees of a forest count the classes that it met.
     return stacked(forest.estimators_, forest.classes_, len(learner.card.classes))
 
