@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Pixels over which noise is taken to be correlated.
-LAGS = 5
 #: Blank pixels below which a correlation is not measured.
 MIN_PIXELS = 4000
 #: Median absolute deviations to standard deviations of a normal distribution.
@@ -30,7 +28,7 @@ def blank(stamps: np.ndarray, clip: float = 3.0) -> np.ndarray:
             continue
         stamp -= np.median(stamp[good])
         spread = _MAD * np.median(np.abs(stamp[good]))
-        stamp[_grown(np.abs(stamp) > clip * spread)] = np.nan
+        stamp[_grown(_grown(np.abs(stamp) > clip * spread))] = np.nan
         # A median of what is left: faint objects lift the first one.
         stamp -= np.nanmean(stamp) if np.isfinite(stamp).any() else 0.0
     return out
@@ -45,30 +43,39 @@ def _grown(mask: np.ndarray) -> np.ndarray:
     return out
 
 
-def correlation_factor(stamps: np.ndarray) -> float:
+def correlation_factor(stamps: np.ndarray, lags: int = 4) -> float:
     """Error of a sum over many blank pixels, in units of what independent pixels of the same noise would give.
 
     Parameters
     ----------
     stamps : ndarray
         ``(n, y, x)`` from `blank`.
+    lags : int
+        Pixels over which noise is taken to be correlated.
 
     Returns
     -------
     float
-        ``sqrt(sum of the autocorrelation)`` over lags of up to `LAGS` pixels; NaN if there is too little blank sky.
+        ``sqrt(sum of the autocorrelation)`` over lags of up to ``lags`` pixels, above that at three pixels more, which
+        is that of faint objects and of the sky. The median over the stamps; NaN if there is too little blank sky.
     """
-    filled, there = np.nan_to_num(stamps), np.isfinite(stamps)
-    if there.sum() < MIN_PIXELS:
+    there = np.isfinite(stamps)
+    used = there.sum(axis=(1, 2)) > there[0].size / 2 if len(there) else np.zeros(0, bool)
+    there, filled = there[used], np.nan_to_num(stamps[used])
+    far = lags + 3
+    if there.sum() < MIN_PIXELS or min(stamps.shape[1:]) <= 2 * far:
         return float("nan")
-    total = 0.0
-    for dy in range(-LAGS, LAGS + 1):
-        for dx in range(-LAGS, LAGS + 1):
+    covariance = {}
+    for dy in range(far + 1):
+        # The lag (-dy, -dx) has the pairs of (dy, dx).
+        for dx in range(-far, far + 1):
             a, b = _shifted(dy, dx)
-            pairs = np.count_nonzero(there[a] & there[b])
-            total += (filled[a] * filled[b]).sum() / max(pairs, 1)
-    variance = (filled**2).sum() / there.sum()
-    return float(np.sqrt(max(total / variance, 0.0)))
+            pairs = (there[a] & there[b]).sum(axis=(1, 2))
+            covariance[dy, dx] = (filled[a] * filled[b]).sum(axis=(1, 2)) / np.maximum(pairs, 1)
+    ring = np.mean([value for lag, value in covariance.items() if max(map(abs, lag)) == far], axis=0)
+    near = [(lag, value) for lag, value in covariance.items() if max(map(abs, lag)) <= lags]
+    total = sum((value - ring) * (1 if lag[0] == 0 else 2) for lag, value in near)
+    return float(np.sqrt(max(np.median(total / (covariance[0, 0] - ring)), 0.0)))
 
 
 def _shifted(dy: int, dx: int) -> tuple[tuple, tuple]:

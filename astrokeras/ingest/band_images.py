@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from ..errors import IngestError
 from ..images.footprints import Footprints
+from ..packing import is_packed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +33,6 @@ class Wanted:
 
     Attributes
     ----------
-    layout : str, Layout or None
-        How they are laid out.
     hdu : int, str or None
         HDU with the pixels.
     unit : str
@@ -41,13 +41,26 @@ class Wanted:
         In arcsec.
     located : bool
         Whether they need celestial coordinates.
+    text : str
+        The layout as JSON, which stands for it in comparisons: its mappings have no hash.
+    layout : str, Layout or None
+        How they are laid out.
     """
 
-    layout: str | Layout | None
     hdu: int | str | None
     unit: str
     pixel_scale: float | None
     located: bool
+    text: str
+    layout: str | Layout | None = field(compare=False)
+
+    @classmethod
+    def of(
+        cls, layout: str | Layout | None, hdu: int | str | None, unit: str, pixel_scale: float | None, located: bool
+    ) -> Wanted:
+        """What is wanted, with the layout as text."""
+        text = layout or "" if layout is None or isinstance(layout, str) else layout.model_dump_json()
+        return cls(hdu, unit, pixel_scale, located, text, layout)
 
 
 @dataclass(frozen=True)
@@ -60,10 +73,16 @@ class BandImage:
         What its header says.
     key : tuple
         What tells its pixels from all others.
+    again : callable
+        Opens the file once more.
+    whole : bool
+        Whether it is packed (gzip, bzip2), so that it is read at once.
     """
 
     file: ImageFile
     key: tuple
+    again: Callable[[], ImageFile]
+    whole: bool
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -82,7 +101,9 @@ class BandImage:
 
     def read(self, start: int, stop: int) -> Image:
         """Pixels of some rows."""
-        return self.file.read(rows=slice(start, stop))
+        # An open packed file holds all that it unpacked.
+        file = self.again() if self.whole else self.file
+        return file.read(rows=slice(start, stop))
 
     def errors_of(self, image: Image) -> np.ndarray:
         """Errors of pixels.
@@ -133,8 +154,9 @@ def _opened(states: tuple[tuple[str, int, int], ...], band: str, wanted: Wanted)
 def _image(state: tuple[str, int, int], band: str, wanted: Wanted) -> BandImage:
     from ..images.reader import open_image
 
-    file = open_image(state[0], layout=wanted.layout, band=band, hdu=wanted.hdu)
-    image = BandImage(file, (*state, file.hdu, band, wanted.layout))
+    again = partial(open_image, state[0], layout=wanted.layout, band=band, hdu=wanted.hdu)
+    file = again()
+    image = BandImage(file, (*state, file.hdu, band, wanted.text), again, is_packed(state[0]))
     check_unit(image.what, file.unit, wanted.unit)
     if wanted.located and file.wcs is None:
         raise IngestError(

@@ -48,7 +48,7 @@ def place(stage: Cutouts, band: str, chunk: QTable) -> Placed:
     """
     known = files_of(stage.images, band)
     hdu = filled(stage.hdu, band) if isinstance(stage.hdu, str) else stage.hdu
-    wanted = Wanted(stage.layout, hdu, stage.unit, stage.scale_of(band), stage.positions is None)
+    wanted = Wanted.of(stage.layout, hdu, stage.unit, stage.scale_of(band), stage.positions is None)
     if stage.by is None:
         return _placed(band_images(known, band, wanted), stage, chunk, np.arange(len(chunk)))
     images: list[BandImage] = []
@@ -73,7 +73,7 @@ def _placed(found: BandImages, stage: Cutouts, chunk: QTable, rows: np.ndarray) 
     if len(found.images) > 1:
         paths = ", ".join(image.file.path for image in found.images[:2])
         raise IngestError(
-            f"{paths}: `positions` in pixels need one image per band; of several, `by` names the column that tells which"
+            f"{paths}: `positions` in pixels need one image per band; of several, `by` names the column that tells"
         )
     x, y = (
         np.asarray(getattr(chunk[n], "value", chunk[n]), float)[rows] for n in (stage.positions.x, stage.positions.y)

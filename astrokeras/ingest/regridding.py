@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Bytes of old pixels that are resampled at a time.
 _BATCH = 2**25
 #: Stamps of blank sky along a side of an image.
-_PROBES = 6
+_PROBES = 8
 #: Images of which the noise factor is kept.
 _KEPT = 4096
 #: A pixel coordinate outside of any image.
@@ -145,7 +145,7 @@ def resampled(image: BandImage, grid: Grid, errors: bool) -> tuple[np.ndarray, .
     count = samples(grid.scale / image.file.pixel_scale)
     # The middle of an old stamp is that of its new one; it holds the corners and the reach of the kernel.
     middle = x[:, 1, 1], y[:, 1, 1]
-    reach = max((np.abs(a - a[:, 1:2, 1:2]).max(initial=0.0) for a in (x, y)))
+    reach = max(np.abs(a - a[:, 1:2, 1:2]).max(initial=0.0) for a in (x, y))
     side = 2 * int(np.ceil(reach) + REACH + count + 2)
     n = len(x)
     old = Planes(
@@ -191,7 +191,9 @@ def noise_factor(image: BandImage, grid: Grid) -> float:
     """
     key = (image.key, grid.size, grid.scale)
     if key not in _FACTORS:
-        factor = correlation_factor(_blank_sky(image, grid))
+        # A new pixel shares old ones with all that lie within the reach of the kernel.
+        lags = int(np.ceil(max(1.0, image.file.pixel_scale / grid.scale) * REACH)) + 1
+        factor = correlation_factor(_blank_sky(image, grid), lags)
         _FACTORS[key] = factor if np.isfinite(factor) else 1.0
         while len(_FACTORS) > _KEPT:
             _FACTORS.popitem(last=False)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
-from ..fields import Field
 from ..features.colors import Bands
+from ..fields import Field
 
 __all__ = ["Bands", "ColumnName", "Size", "pixels_of", "stamp_field", "stamp_fields"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field as Parameter
 from pydantic import model_validator
@@ -29,9 +29,9 @@ ID = Field(name="object_id", kind="str", description="Name of the stamp", ucd="m
 class Stamps(Source):
     """Stamps in files of their own: JPEG, PNG or FITS, one object each.
 
-    Cells of the column are ``(y, x, band)``, float32, with the lowest row first, as in a FITS image: a picture keeps its
-    handedness where it is shown with the origin below. Pixels of pictures go from 0 to 1 and have no unit; those of FITS
-    files are in nJy, or counts where nothing tells their zero point.
+    Cells of the column are ``(y, x, band)``, float32, with the lowest row first, as in a FITS image: a picture keeps
+    its handedness where it is shown with the origin below. Pixels of pictures go from 0 to 1 and have no unit; those of
+    FITS files are in nJy, or counts where nothing tells their zero point.
 
     Parameters
     ----------
