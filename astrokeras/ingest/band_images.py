@@ -145,7 +145,7 @@ def _state(path: str) -> tuple[str, int, int]:
     return path, facts.st_size, facts.st_mtime_ns
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _opened(states: tuple[tuple[str, int, int], ...], band: str, wanted: Wanted) -> BandImages:
     images = tuple(_image(state, band, wanted) for state in states)
     return BandImages(images, Footprints(images) if wanted.located else None)

@@ -10,7 +10,7 @@ from pydantic import Field as Parameter
 from ..fields import DEC, FLAGS, RA, Band, Field
 from ..images.language import Layout
 from ..stage import Stage
-from .image_paths import NAME, Images, files_of, patterns
+from .image_paths import NAME, Images, patterns
 from .stamp_columns import Bands, ColumnName, Size, pixels_of, stamp_fields
 
 if TYPE_CHECKING:
@@ -160,8 +160,18 @@ class Cutouts(Stage):
         return self.pixel_scale if self.resample is None or band == self.resample.to else None
 
     def inputs(self) -> tuple[str, ...]:
-        """All images, and what belongs to them."""
-        return tuple(dict.fromkeys(path for band in self.bands for path in files_of(self.images, band)))
+        """All images, and the files of their errors and masks.
+
+        Raises
+        ------
+        IngestError
+            If an image is missing, damaged, or of another unit or scale.
+        """
+        from .placing import opened
+
+        found = (opened(self, band).values() for band in self.bands)
+        images = (image for several in found for one in several for image in one.images)
+        return tuple(dict.fromkeys(path for image in images for path in image.file.files))
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""

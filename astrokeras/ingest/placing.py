@@ -46,24 +46,34 @@ def place(stage: Cutouts, band: str, chunk: QTable) -> Placed:
     IngestError
         If an image cannot be used.
     """
-    known = files_of(stage.images, band)
-    hdu = filled(stage.hdu, band) if isinstance(stage.hdu, str) else stage.hdu
-    wanted = Wanted.of(stage.layout, hdu, stage.unit, stage.scale_of(band), stage.positions is None)
+    found = opened(stage, band)
     if stage.by is None:
-        return _placed(band_images(known, band, wanted), stage, chunk, np.arange(len(chunk)))
+        return _placed(found[""], stage, chunk, np.arange(len(chunk)))
     images: list[BandImage] = []
     number, x, y = np.full(len(chunk), -1), *(np.full(len(chunk), np.nan) for _ in range(2))
-    paths = named(stage.images, band, known)
     names = np.asarray(chunk[stage.by]).astype(str)
-    for name in np.unique(names):
-        if name not in paths:
-            continue
+    for name in sorted(set(names.tolist()) & set(found)):
         rows = np.flatnonzero(names == name)
-        part = _placed(band_images(paths[name], band, wanted), stage, chunk, rows)
+        part = _placed(found[name], stage, chunk, rows)
         number[rows] = np.where(part.number >= 0, part.number + len(images), -1)
         x[rows], y[rows] = part.x, part.y
         images += part.images
     return Placed(tuple(images), number, x, y)
+
+
+def opened(stage: Cutouts, band: str) -> dict[str, BandImages]:
+    """Images of a band by name; without names all of them under the empty one.
+
+    Raises
+    ------
+    IngestError
+        If an image cannot be used.
+    """
+    known = files_of(stage.images, band)
+    hdu = filled(stage.hdu, band) if isinstance(stage.hdu, str) else stage.hdu
+    wanted = Wanted.of(stage.layout, hdu, stage.unit, stage.scale_of(band), stage.positions is None)
+    paths = {"": known} if stage.by is None else named(stage.images, band, known)
+    return {name: band_images(several, band, wanted) for name, several in paths.items()}
 
 
 def _placed(found: BandImages, stage: Cutouts, chunk: QTable, rows: np.ndarray) -> Placed:
