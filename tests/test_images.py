@@ -113,9 +113,7 @@ def write_planes(path, bands="g"):
     hdus = []
     for n, band in enumerate(bands):
         cards = header(BUNIT="nJy", FILTER=f"X/Y.{band}", BAND=band)
-        named = [
-            t.format(band.upper()).replace(" ", "_") if len(bands) > 1 else t.split()[0] for t in (layout, error, mask)
-        ]
+        named = [f"{what}_{band.upper()}" if len(bands) > 1 else what for what in ("SCI", "ERR", "MASK")]
         hdus.append(fits.ImageHDU(PIXELS + n, cards, name=named[0]))
         hdus.append(fits.ImageHDU(np.full(PIXELS.shape, 2.0, np.float32), cards, name=named[1]))
         hdus.append(fits.ImageHDU(flags, cards, name=named[2]))
