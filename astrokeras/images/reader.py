@@ -92,7 +92,7 @@ class ImageFile:
         place = tuple(_section(part, n) for part, n in zip((rows, columns), self.shape, strict=True))
         data, sigma, mask, said = read_pixels(self.recipe, *place)
         whole = all(part == slice(0, n) for part, n in zip(place, self.shape, strict=True))
-        wcs = self.wcs if self.wcs is None or whole else self.wcs.slice(place)
+        wcs = self.wcs if self.wcs is None or whole else sky_grid.section(self.wcs, *place)
         return Image(
             data=data,
             unit=self.unit,

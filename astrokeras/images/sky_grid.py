@@ -11,10 +11,13 @@ import numpy as np
 from .cards import Cards
 
 if TYPE_CHECKING:
+    from astropy.io.fits import Header
     from astropy.wcs import WCS
 
     from .planes import Plane
 
+_NUMBERS = [f"{key}{i}" for key in ("CRVAL", "CRPIX", "CDELT") for i in (1, 2)]
+_NUMBERS += [f"CD{i}_{j}" for i in (1, 2) for j in (1, 2)]
 #: Cards of distortions that are kept in further HDUs (WCS paper IV).
 _TABLES = ("CPDIS1", "CPDIS2", "D2IMDIS1", "D2IMDIS2", "CPERR1", "D2IMARR1")
 
@@ -29,12 +32,23 @@ def celestial(plane: Plane, cards: Cards) -> WCS | None:
     cards : Cards
         Takes the note.
     """
-    wcs, reason = _built(plane)
+    reason, wcs = _not_numbers(plane.hdu.header), None
+    if not reason:
+        wcs, reason = _built(plane)
     reason = reason or _fault(wcs, plane.shape)
     if reason:
         cards.note(f"{plane.hdu} has no celestial coordinates to be used: {reason}")
         return None
     return wcs
+
+
+def _not_numbers(header: Header) -> str:
+    """What is wrong with cards of coordinates; wcslib takes the default for those that are no numbers."""
+    for key in _NUMBERS:
+        value = header.get(key, 0.0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"{key} = {value!r} is no number"
+    return ""
 
 
 def _built(plane: Plane) -> tuple[WCS | None, str]:
@@ -74,6 +88,22 @@ def _fault(wcs: WCS, shape: tuple[int, int]) -> str:
         if not np.isfinite(vectors(wcs, _center(shape))).all():
             return "the center of the image has no position"
     return ""
+
+
+def section(wcs: WCS, rows: slice, columns: slice) -> WCS:
+    """WCS of a section; `WCS.slice` of astropy 8.0 is off by a pixel where a section is one pixel long."""
+    from astropy.wcs import Sip
+
+    shift = np.array([columns.start, rows.start], float)
+    cut = wcs.deepcopy()
+    cut.wcs.crpix = wcs.wcs.crpix - shift
+    if wcs.sip is not None:
+        cut.sip = Sip(wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp, wcs.sip.crpix - shift)
+    for table in (cut.cpdis1, cut.cpdis2, cut.det2im1, cut.det2im2):
+        if table is not None:
+            table.crval = tuple(np.array(table.crval) - shift)
+    cut.pixel_shape = (columns.stop - columns.start, rows.stop - rows.start)
+    return cut
 
 
 def _center(shape: tuple[int, int]) -> np.ndarray:
