@@ -158,6 +158,7 @@ def _resample(stamps, sigmas, masks, maps, count, table, out, errors, bits):
             value, variance = _collect(stamps[k], sigmas[k], window, top, left)
         if math.isnan(value):
             bits[k, row, column] |= _NO_DATA
+            variance = np.nan
         out[k, row, column], errors[k, row, column] = value, math.sqrt(variance)
 
 

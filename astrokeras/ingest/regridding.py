@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _BATCH = 2**25
 #: Stamps of blank sky along a side of an image.
 _PROBES = 8
+#: Pixels on a side of these stamps.
+_PROBE_SIZE = 64
 #: Images of which the noise factor is kept.
 _KEPT = 4096
 #: A pixel coordinate outside of any image.
@@ -48,7 +50,9 @@ class Grid:
     dx, dy : ndarray
         Place of the object from the middle of its stamp.
     again : callable
-        Such a grid at other positions, ``again(ra, dec)``.
+        Such a grid of other stamps, ``again(ra, dec, size)``.
+    name : tuple
+        What tells it from other grids of the same scale: the images whose pixels it has.
     """
 
     ra: np.ndarray
@@ -57,7 +61,8 @@ class Grid:
     scale: float
     dx: np.ndarray
     dy: np.ndarray
-    again: Callable[[np.ndarray, np.ndarray], Grid]
+    again: Callable[[np.ndarray, np.ndarray, int], Grid]
+    name: tuple = ()
 
     def rows(self, chosen: np.ndarray) -> Grid:
         """Grid of some of the objects."""
@@ -80,7 +85,7 @@ def north_up(ra: np.ndarray, dec: np.ndarray, size: int, scale: float) -> Grid:
     out_ra = ra[:, None, None] + np.degrees(np.arctan2(xi, below))
     out_dec = np.degrees(np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, below)))
     zero = np.where(np.isfinite(ra + dec), 0.0, np.nan)
-    return Grid(out_ra % 360, out_dec, size, scale, zero, zero, partial(north_up, size=size, scale=scale))
+    return Grid(out_ra % 360, out_dec, size, scale, zero, zero, partial(north_up, scale=scale))
 
 
 def grid_of_band(placed: Placed, size: int) -> Grid:
@@ -96,11 +101,13 @@ def grid_of_band(placed: Placed, size: int) -> Grid:
         sky = placed.images[k].wcs.pixel_to_world(x, y).icrs
         ra[here], dec[here] = sky.ra.deg, sky.dec.deg
 
-    def again(ra: np.ndarray, dec: np.ndarray) -> Grid:
+    def again(ra: np.ndarray, dec: np.ndarray, size: int) -> Grid:
         return grid_of_band(Placed(images, *Footprints(images).place(ra, dec)), size)
 
     scale = images[0].file.pixel_scale if images else 1.0
-    return Grid(ra, dec, size, scale, offsets(placed.x, size), offsets(placed.y, size), again)
+    return Grid(
+        ra, dec, size, scale, offsets(placed.x, size), offsets(placed.y, size), again, tuple(i.key for i in images)
+    )
 
 
 def regrid(planes: Planes, placed: Placed, k: int, grid: Grid) -> np.ndarray:
@@ -189,7 +196,7 @@ def noise_factor(image: BandImage, grid: Grid) -> float:
     Measured on stamps at fixed places of the image, so that it does not depend on the objects; 1 where the image has
     too little blank sky.
     """
-    key = (image.key, grid.size, grid.scale)
+    key = (image.key, grid.scale, grid.name)
     if key not in _FACTORS:
         # A new pixel shares old ones with all that lie within the reach of the kernel.
         lags = int(np.ceil(max(1.0, image.file.pixel_scale / grid.scale) * REACH)) + 1
@@ -205,11 +212,11 @@ def _blank_sky(image: BandImage, grid: Grid) -> np.ndarray:
     part = (np.arange(_PROBES) + 0.5) / _PROBES
     x, y = (axis.ravel() for axis in np.meshgrid(part * columns - 0.5, part * rows - 0.5))
     sky = image.wcs.pixel_to_world(x, y).icrs
-    probes = grid.again(sky.ra.deg, sky.dec.deg)
+    probes = grid.again(sky.ra.deg, sky.dec.deg, _PROBE_SIZE)
     probes = probes.rows(np.isfinite(probes.ra).all(axis=(1, 2)))
     stamps = [
         data / sigma
         for part in _batches(np.arange(len(probes.ra)), image, probes)
         for data, sigma, _, _ in [resampled(image, probes.rows(part), True)]
     ]
-    return blank(np.concatenate(stamps) if stamps else np.empty((0, grid.size, grid.size)))
+    return blank(np.concatenate(stamps) if stamps else np.empty((0, _PROBE_SIZE, _PROBE_SIZE)))
