@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..flags import Flag
 from ..images.gather import offsets
 from ..images.image import Pixel
-from .placing import Placed, place
+from .placing import Placed, Placing, place
 from .stamp_pixels import Planes, fill
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-    from .cutouts import Cutouts
     from .regridding import Grid
+
+
+class NewGrid(Protocol):
+    """One grid for all bands: of a band, or of a pixel scale."""
+
+    to: str | None
+    pixel_scale: float | None
+
+
+class Cutting(Placing, Protocol):
+    """What is cut out: parameters of the stage ``cutouts``."""
+
+    bands: tuple[str, ...]
+    column: str
+    errors: bool
+    masks: bool
+    offsets: bool
+    core: float
+    pixels: int
+    resample: NewGrid | None
+
 
 #: Bits that make a pixel useless; what was interpolated was mended.
 _MASKED = int(Pixel.NO_DATA | Pixel.BAD | Pixel.COSMIC_RAY)
 
 
-def cut(stage: Cutouts, chunk: QTable) -> dict[str, Any]:
+def cut(stage: Cutting, chunk: QTable) -> dict[str, Any]:
     """Stamps of the objects of a chunk, as `Cutouts.run` returns them."""
     n, size, column = len(chunk), stage.pixels, stage.column
     out = _empty(stage, n)
@@ -46,7 +66,7 @@ def cut(stage: Cutouts, chunk: QTable) -> dict[str, Any]:
     return out | {"flags": flags}
 
 
-def _empty(stage: Cutouts, n: int) -> dict[str, np.ndarray]:
+def _empty(stage: Cutting, n: int) -> dict[str, np.ndarray]:
     """Columns without data."""
     column, cells = stage.column, (n, stage.pixels, stage.pixels, len(stage.bands))
     out = {column: np.full(cells, np.nan, np.float32)}
@@ -59,7 +79,7 @@ def _empty(stage: Cutouts, n: int) -> dict[str, np.ndarray]:
     return out
 
 
-def _planes(stage: Cutouts, out: dict[str, np.ndarray], b: int, n: int) -> Planes:
+def _planes(stage: Cutting, out: dict[str, np.ndarray], b: int, n: int) -> Planes:
     core = max(1, round(stage.pixels * stage.core))
     return Planes(
         out[stage.column][..., b],
@@ -69,7 +89,7 @@ def _planes(stage: Cutouts, out: dict[str, np.ndarray], b: int, n: int) -> Plane
     )
 
 
-def _grid(stage: Cutouts, chunk: QTable, reference: Placed | None) -> Grid:
+def _grid(stage: Cutting, chunk: QTable, reference: Placed | None) -> Grid:
     from .regridding import grid_of_band, north_up
 
     if reference is not None:

@@ -19,6 +19,7 @@ Images = Paths | Annotated[dict[Band, Paths], Parameter(min_length=1)]
 _ENDING = re.compile(r"\.(jpe?g|png|fits?|fts)(\.(gz|bz2|fz))?$", re.IGNORECASE)
 #: The place of the name of an object, or of an image.
 NAME = "{name}"
+_GROUP = "(?P<name>[^/]+?)"
 
 
 def patterns(images: Images, band: str) -> tuple[str, ...]:
@@ -109,15 +110,15 @@ def _names(images: Images, band: str) -> Iterator[tuple[str, str]]:
 
 def _expression(pattern: str) -> str:
     """Regular expression of a pattern: ``{name}`` is a group, the same text wherever it stands."""
-    out, seen = "", False
-    for piece in re.split(r"(\{name\}|\*+|\?|\[[^]]*\])", pattern):
-        if piece == NAME:
-            out += "(?P=name)" if seen else "(?P<name>[^/]+?)"
-            seen = True
-        elif piece.startswith("*"):
-            out += "[^/]*"
-        elif piece == "?":
-            out += "[^/]"
-        else:
-            out += f"[{piece[1:-1].replace('!', '^', 1)}]" if re.fullmatch(r"\[.+\]", piece) else re.escape(piece)
-    return out
+    out = "".join(_piece(piece) for piece in re.split(r"(\{name\}|\*+|\?|\[[^]]+\])", pattern))
+    first, *others = out.split(_GROUP)
+    return first + _GROUP + "(?P=name)".join(others) if others else first
+
+
+def _piece(piece: str) -> str:
+    known = {NAME: _GROUP, "?": "[^/]"}
+    if piece in known:
+        return known[piece]
+    if piece.startswith("*"):
+        return "[^/]*"
+    return piece.replace("[!", "[^", 1) if re.fullmatch(r"\[.+\]", piece) else re.escape(piece)

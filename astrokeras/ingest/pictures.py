@@ -53,15 +53,16 @@ def read_picture(path: str, channels: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("JPEG", "PNG")) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise IngestError(f"{path}: {width} by {height} pixels are more than the {MAX_PIXELS} allowed")
+            picture = Image.open(path, formats=("JPEG", "PNG"))
+        with picture:
+            width, height = picture.size
+            if width * height <= MAX_PIXELS:
                 return _pixels(picture, channels)[::-1]
     except UnidentifiedImageError:
         raise IngestError(f"{path}: is no JPEG or PNG picture") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise IngestError(f"{path}: cannot be read as a picture (damaged or truncated?): {error}") from None
+    raise IngestError(f"{path}: {width} by {height} pixels are more than the {MAX_PIXELS} allowed")
 
 
 def _pixels(picture, channels: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,7 +15,29 @@ from .image_paths import files_of, filled, named
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-    from .cutouts import Cutouts
+    from ..images.language import Layout
+    from .image_paths import Images
+
+
+class Pixels(Protocol):
+    """Names of columns with pixel coordinates."""
+
+    x: str
+    y: str
+
+
+class Placing(Protocol):
+    """What places objects on images: parameters of the stage ``cutouts``."""
+
+    images: Images
+    layout: str | Layout | None
+    hdu: int | str | None
+    unit: str
+    by: str | None
+    positions: Pixels | None
+
+    def scale_of(self, band: str) -> float | None:
+        """Arcsec that the pixels of the images of a band must have."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +60,7 @@ class Placed:
     y: np.ndarray
 
 
-def place(stage: Cutouts, band: str, chunk: QTable) -> Placed:
+def place(stage: Placing, band: str, chunk: QTable) -> Placed:
     """Find the image of each object in a band, and where it lies there.
 
     Raises
@@ -61,7 +83,7 @@ def place(stage: Cutouts, band: str, chunk: QTable) -> Placed:
     return Placed(tuple(images), number, x, y)
 
 
-def opened(stage: Cutouts, band: str) -> dict[str, BandImages]:
+def opened(stage: Placing, band: str) -> dict[str, BandImages]:
     """Images of a band by name; without names all of them under the empty one.
 
     Raises
@@ -76,7 +98,7 @@ def opened(stage: Cutouts, band: str) -> dict[str, BandImages]:
     return {name: band_images(several, band, wanted) for name, several in paths.items()}
 
 
-def _placed(found: BandImages, stage: Cutouts, chunk: QTable, rows: np.ndarray) -> Placed:
+def _placed(found: BandImages, stage: Placing, chunk: QTable, rows: np.ndarray) -> Placed:
     if found.footprints is not None:
         ra, dec = (np.asarray(chunk[name].value)[rows] for name in ("ra", "dec"))
         return Placed(found.images, *found.footprints.place(ra, dec))

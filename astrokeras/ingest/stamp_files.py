@@ -16,10 +16,33 @@ from .image_paths import filled
 from .pictures import is_picture, read_picture
 
 if TYPE_CHECKING:
-    from .stamps import Stamps
+    from ..images.language import Layout
 
 #: Pixels of one band of a file, at most.
 MAX_PIXELS = 2**26
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read of the files of a stamp.
+
+    Attributes
+    ----------
+    bands : tuple of str
+        In order.
+    unit : str
+        That the pixels must have.
+    errors : bool
+        Whether errors are wanted.
+    layout, hdu
+        How FITS files are laid out, and the HDU with the pixels.
+    """
+
+    bands: tuple[str, ...]
+    unit: str
+    errors: bool
+    layout: str | Layout | None
+    hdu: int | str | None
 
 
 @dataclass
@@ -41,7 +64,7 @@ class Pixels:
     mask: np.ndarray
 
 
-def read_stamp(source: Stamps, paths: Mapping[str, str]) -> Pixels:
+def read_stamp(source: Reading, paths: Mapping[str, str]) -> Pixels:
     """Read a stamp as its files hold it.
 
     Parameters
@@ -64,7 +87,7 @@ def read_stamp(source: Stamps, paths: Mapping[str, str]) -> Pixels:
     return _stacked([planes.get(band) for band in source.bands], shapes.pop())
 
 
-def _pictures(source: Stamps, paths: Mapping[str, str]) -> Pixels:
+def _pictures(source: Reading, paths: Mapping[str, str]) -> Pixels:
     path = next(iter(paths.values()))
     check_unit(path, "", source.unit)
     if len(set(paths.values())) == 1 and len(source.bands) in (1, 3):
@@ -80,7 +103,7 @@ def _pictures(source: Stamps, paths: Mapping[str, str]) -> Pixels:
     return _stacked(planes, shapes.pop())
 
 
-def _plane(source: Stamps, path: str, band: str) -> Pixels:
+def _plane(source: Reading, path: str, band: str) -> Pixels:
     from ..images.reader import open_image
 
     hdu = filled(source.hdu, band) if isinstance(source.hdu, str) else source.hdu

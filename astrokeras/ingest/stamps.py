@@ -192,16 +192,17 @@ class Stamps(Source):
         import numpy as np
 
         from .band_images import OtherUnitError
-        from .stamp_files import centred, flags_of, read_stamp, shrunk
+        from .stamp_files import Reading, centred, flags_of, read_stamp, shrunk
 
         paths, size = by_name(self.files, self.bands), self.pixels
         made = {f.name: np.full((len(names), *f.shape), np.nan, np.float32) for f in self._stamps}
         if self.masks:
             made[f"{self.column}_mask"] = np.ones((len(names), *self._stamps[0].shape), np.int32)
         flags = np.zeros(len(names), np.int32)
+        reading = Reading(self.bands, self.unit, self.errors, self.layout, self.hdu)
         for i, name in enumerate(names.tolist()):
             try:
-                pixels = shrunk(read_stamp(self, paths[name]), self.shrink, mean=not self.unit)
+                pixels = shrunk(read_stamp(reading, paths[name]), self.shrink, mean=not self.unit)
             except OtherUnitError:
                 raise
             except IngestError:
