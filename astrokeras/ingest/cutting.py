@@ -53,6 +53,7 @@ def cut(stage: Cutting, chunk: QTable) -> dict[str, Any]:
         own = grid is None or (stage.resample is not None and band == stage.resample.to)
         placed = reference if own and reference is not None else place(stage, band, chunk)
         planes = _planes(stage, out, b, n)
+        planes.clear(placed.number < 0)
         for k in np.unique(placed.number[placed.number >= 0]).tolist():
             flags |= fill(planes, placed, k) if own else _regrid(planes, placed, k, grid)
         if stage.offsets:
@@ -67,13 +68,13 @@ def cut(stage: Cutting, chunk: QTable) -> dict[str, Any]:
 
 
 def _empty(stage: Cutting, n: int) -> dict[str, np.ndarray]:
-    """Columns without data."""
+    """Columns to be filled: as the memory was, since most pixels come from images."""
     column, cells = stage.column, (n, stage.pixels, stage.pixels, len(stage.bands))
-    out = {column: np.full(cells, np.nan, np.float32)}
+    out = {column: np.empty(cells, np.float32)}
     if stage.errors:
-        out[f"{column}_err"] = np.full(cells, np.nan, np.float32)
+        out[f"{column}_err"] = np.empty(cells, np.float32)
     if stage.masks:
-        out[f"{column}_mask"] = np.full(cells, int(Pixel.NO_DATA), np.int32)
+        out[f"{column}_mask"] = np.empty(cells, np.int32)
     if stage.offsets:
         out |= {f"{column}_d{axis}": np.full((n, len(stage.bands)), np.nan, np.float32) for axis in "xy"}
     return out
@@ -85,7 +86,7 @@ def _planes(stage: Cutting, out: dict[str, np.ndarray], b: int, n: int) -> Plane
         out[stage.column][..., b],
         out[f"{stage.column}_err"][..., b] if stage.errors else None,
         out[f"{stage.column}_mask"][..., b] if stage.masks else None,
-        np.full((n, core, core), int(Pixel.NO_DATA), np.uint8),
+        np.zeros((n, core, core), np.uint8),
     )
 
 

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,11 @@ class Block:
     data: np.ndarray
     mask: np.ndarray
     sigma: np.ndarray | None
+
+    @cached_property
+    def flagged(self) -> bool:
+        """Whether any pixel has a flag."""
+        return bool(self.mask.any())
 
     @property
     def nbytes(self) -> int:

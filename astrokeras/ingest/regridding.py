@@ -118,7 +118,10 @@ def regrid(planes: Planes, placed: Placed, k: int, grid: Grid) -> np.ndarray:
     IngestError
         If the new pixels are too large for the image.
     """
-    rows = np.flatnonzero((placed.number == k) & np.isfinite(grid.ra).all(axis=(1, 2)))
+    on = placed.number == k
+    there = np.isfinite(grid.ra).all(axis=(1, 2))
+    planes.clear(on & ~there)
+    rows = np.flatnonzero(on & there)
     flags = np.zeros(len(placed.number), np.int32)
     core, size = planes.core.shape[1], grid.size
     low = (size - core + 1) // 2
@@ -156,9 +159,9 @@ def resampled(image: BandImage, grid: Grid, errors: bool) -> tuple[np.ndarray, .
     side = 2 * int(np.ceil(reach) + REACH + count + 2)
     n = len(x)
     old = Planes(
-        np.full((n, side, side), np.nan, np.float32),
-        np.full((n, side, side), np.nan, np.float32) if errors else None,
-        np.zeros((n, side, side), np.uint8),
+        np.empty((n, side, side), np.float32),
+        np.empty((n, side, side), np.float32) if errors else None,
+        np.empty((n, side, side), np.uint8),
         np.zeros((n, 1, 1), np.uint8),
     )
     fill(old, Placed((image,), np.zeros(n, int), *middle), 0)
