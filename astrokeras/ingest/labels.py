@@ -61,3 +61,20 @@ def _read(reading: _Reading) -> tuple[QTable, dict[str, int]]:
         twice = next(name for i, name in enumerate(names) if places[name] != i)
         raise IngestError(f"{', '.join(catalog.paths())}: the labels name {twice!r} more than once")
     return table, places
+
+
+def check_labels(catalog: Catalog, names: list[str]) -> None:
+    """Refuse labels of which none is of a stamp.
+
+    Raises
+    ------
+    IngestError
+        With names from both sides.
+    """
+    _, places = label_table(catalog)
+    if not any(name in places for name in names):
+        there, here = (", ".join(map(repr, list(several)[:2])) for several in (places, names))
+        raise IngestError(
+            f"{', '.join(catalog.paths())}: none of {len(places)} labels ({there}, ...) is of one of the {len(names)} "
+            f"stamps ({here}, ...); `object_id` of the survey map must be the name of the stamp"
+        )

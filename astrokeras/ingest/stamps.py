@@ -96,8 +96,6 @@ class Stamps(Source):
         pixels_of(self.size, self.pixel_scale)
         if isinstance(self.files, dict) and set(self.files) != set(self.bands):
             raise ValueError(f"`files` names the bands {sorted(self.files)}, `bands` {sorted(self.bands)}")
-        if self.labels is not None and "object_id" not in {f.name for f in self.labels.fields()}:
-            raise ValueError("the survey map of the `labels` states no `object_id`, the name of the stamp")
         if self.where is not None:
             try:
                 Expression.parse(self.where)
@@ -130,11 +128,15 @@ class Stamps(Source):
         Raises
         ------
         IngestError
-            If there are no files.
+            If there are no files, or the labels are of none of them.
         """
+        from .labels import check_labels
+
         paths = by_name(self.files, self.bands)
         names = sorted(paths)
         more = () if self.labels is None else self.labels.paths()
+        if self.labels is not None:
+            check_labels(self.labels, names)
         for start in range(0, len(names), max_rows):
             part = names[start : start + max_rows]
             files = tuple(dict.fromkeys(path for name in part for path in paths[name].values()))
