@@ -146,7 +146,7 @@ def test_background_stage(table):
     # 1600 squares or so: the correlation is known to 3 %.
     np.testing.assert_allclose(good["noise_correlation"], 1.0, atol=0.1)
     assert np.isnan(good["noise_ratio"]).all() and np.isnan(good["depth"]).all() and (good["usable"] == 1).all()
-    assert np.isnan(out["sky"][3]) and out["flags"][3] == Flag.NO_DATA and "truncated" in out["problem"][3]
+    assert np.isnan(out["sky"][3]) and out["flags"][3] == Flag.NO_DATA and "truncated" in out["problem_background"][3]
     assert out["sky"][4] == 0 and out["sky_rms"][4] == 0
 
 
@@ -198,7 +198,7 @@ def test_psf_stage(table):
     np.testing.assert_allclose(np.asarray(good["psf"]).sum(axis=(1, 2)), 1, rtol=1e-5)
     expected = gaussian(7, 7, side=15)
     np.testing.assert_allclose(np.asarray(good["psf"][0]), expected, atol=0.05 * expected.max())
-    assert np.isnan(out["psf"][4]).all() and "fewer than 5 stars" in out["problem"][4]
+    assert np.isnan(out["psf"][4]).all() and "fewer than 5 stars" in out["problem_psf"][4]
     assert out["flags"][4] == Flag.NO_DATA | Flag.BAD_POSITION
     with pytest.raises(ValidationError, match="must be odd"):
         PSF(size=16)
@@ -256,7 +256,7 @@ def test_psf_of_files(folder, tmp_path):
     frame(tmp_path / "x.fits")
     stage = PSF(file={"replace": r"\.fits$", "by": ".psf", "kind": "psfex"}, size=21)
     out = stage(rows(files=str(tmp_path / "x.fits")))
-    assert "has no PSF file" in out["problem"][0] and np.isnan(out["psf_fwhm"][0])
+    assert "has no PSF file" in out["problem_psf"][0] and np.isnan(out["psf_fwhm"][0])
     column = fits.Column("PSF_MASK", "441E", dim="(21,21,1)", array=gaussian(10, 10, 2.0, 21)[None, None])
     hdu = fits.BinTableHDU.from_columns([column], name="PSF_DATA")
     hdu.header.update({"ACCEPTED": 9, "POLNAXIS": 0, "PSF_SAMP": 1.0})
@@ -277,7 +277,7 @@ def test_calibrate_stage(folder, table):
     assert (error > 0).all() and (error < 0.01).all()
     assert (np.abs(good["zero_point_fit"].value - ZERO_POINT) < 4 * error + 0.005).all()
     assert (np.asarray(good["zero_point_stars"]) > 35).all() and np.isnan(good["color_term"]).all()
-    assert np.isnan(out["zero_point_fit"][4]) and "celestial coordinates" in out["problem"][4]
+    assert np.isnan(out["zero_point_fit"][4]) and "celestial coordinates" in out["problem_calibrate"][4]
 
 
 def test_color_term(folder):
@@ -296,7 +296,7 @@ def test_color_term(folder):
 def test_bands_of_images_and_of_the_catalog(folder, tmp_path):
     frame(tmp_path / "a.fits", band="R")
     row = rows(files=str(tmp_path / "a.fits"))
-    assert "no band for 'R'; say which in `bands`" in reference(folder)(row)["problem"][0]
+    assert "no band for 'R'; say which in `bands`" in reference(folder)(row)["problem_calibrate"][0]
     assert np.isfinite(reference(folder, bands={"R": "r"})(row)["zero_point_fit"][0])
 
 
@@ -320,7 +320,7 @@ def test_contract(folder, tmp_path):
     files = [*(tmp_path / f"{name}.fits" for name in "ab"), folder / "broken.fits", folder / "empty.fits"]
     table = rows(files=tuple(map(str, files)))
     for stage in (Background(), PSF(size=9), reference(folder)):
-        assert stage(table)["problem"][0] == ""
+        assert stage(table)[f"problem_{stage.name}"][0] == ""
         check_stage(stage, table)
 
 
@@ -336,4 +336,4 @@ def test_in_a_pipeline(folder, tmp_path, monkeypatch):
     Pipeline.read("p.yaml").run()
     made = Table.read("frames.vot")
     assert len(made) == 4 and np.allclose(made["zero_point_fit"][:3], ZERO_POINT, atol=0.02)
-    assert made["problem"][3] and made["flags"][3] == Flag.NO_DATA
+    assert made["problem"][3] and made["problem_calibrate"][3] and made["flags"][3] == Flag.NO_DATA

@@ -10,7 +10,7 @@ from pydantic import Field as Parameter
 from ..errors import IngestError
 from ..fields import Field
 from ..stage import Stage
-from .image_rows import READS, WRITES, measured
+from .image_rows import READS, measured, written
 
 if TYPE_CHECKING:
     from ..images.reader import ImageFile
@@ -38,7 +38,7 @@ _FIELDS = (
         name="noise_ratio",
         kind="f8",
         description="Measured noise over what the errors of the file say; NaN if it has none",
-        ucd="arith.ratio;instr.background",
+        ucd="instr.background;arith.ratio",
     ),
     Field(
         name="depth",
@@ -47,7 +47,7 @@ _FIELDS = (
         description="5 sigma limit in a circle of 2 arcsec diameter (AB), correlation included",
         ucd="phot.mag;stat.max",
     ),
-    Field(name="usable", kind="f8", description="Part of the pixels that have data and no flag", ucd="arith.ratio"),
+    Field(name="usable", kind="f8", description="Part of the pixels that have data and no flag", ucd="arith.factor;instr.pixel"),
 )
 
 
@@ -55,7 +55,7 @@ class Background(Stage):
     """Sky and noise of each image: ``sky``, ``sky_rms``, ``noise_correlation``, ``noise_ratio``, ``depth``, ``usable``.
 
     The image is opened by ``path``; sources are left out (`astrokeras.images.background.background`). An image that
-    cannot be used has NaN, the flag ``NO_DATA``, and the reason in ``problem``.
+    cannot be used has NaN, the flag ``NO_DATA``, and the reason in ``problem_background``.
 
     Parameters
     ----------
@@ -76,11 +76,11 @@ class Background(Stage):
 
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
-        return (*_FIELDS, *WRITES)
+        return written(self.name, _FIELDS)
 
     def run(self, chunk) -> dict[str, np.ndarray]:
         """See `Stage.run`."""
-        return measured(chunk, _FIELDS, self._measure)
+        return measured(self.name, chunk, _FIELDS, self._measure)
 
     def _measure(self, file: ImageFile) -> dict[str, Any]:
         from ..images.background import background

@@ -28,17 +28,23 @@ READS = (
     Field(name="band", kind="str", description="Band of the image", optional=True),
     PROBLEM.model_copy(update={"optional": True}),
 )
-#: What is written about an image that cannot be used.
-WRITES = (PROBLEM, FLAGS)
+
+
+def written(stage: str, fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Fields that a stage writes: its own, then what is written about an image that cannot be used."""
+    said = f"Why the stage {stage} could not use an image; empty if it could"
+    return (*fields, PROBLEM.model_copy(update={"name": f"problem_{stage}", "description": said}), FLAGS)
 
 
 def measured(
-    chunk: QTable, fields: tuple[Field, ...], measure: Callable[[ImageFile], dict[str, Any]]
+    stage: str, chunk: QTable, fields: tuple[Field, ...], measure: Callable[[ImageFile], dict[str, Any]]
 ) -> dict[str, np.ndarray]:
-    """Columns ``fields``, ``problem`` and ``flags`` of images that are opened one by one.
+    """Columns `written` of images that are opened one by one.
 
     Parameters
     ----------
+    stage : str
+        Name of the stage.
     chunk : QTable
         Columns `READS`.
     fields : tuple of Field
@@ -67,7 +73,7 @@ def measured(
         if field.kind.startswith("i") and not known.all():
             out[field.name] = np.ma.MaskedArray(out[field.name], ~known)
     flags = np.where(known, 0, int(Flag.NO_DATA)).astype(np.int32)
-    return out | {"problem": np.array(problems, dtype=str), "flags": flags}
+    return out | {f"problem_{stage}": np.array(problems, dtype=str), "flags": flags}
 
 
 def _type(field: Field) -> type:

@@ -13,7 +13,7 @@ from pydantic import Field as Parameter
 from ..errors import IngestError
 from ..fields import Field
 from ..stage import Stage
-from .image_rows import READS, WRITES, measured
+from .image_rows import READS, measured, written
 
 if TYPE_CHECKING:
     from ..images.psf_files import Polynomial
@@ -67,7 +67,7 @@ class PSF(Stage):
 
     From files of PSF models, evaluated in the middle of the image; otherwise from the stars of the image
     (`astrokeras.images.psf_stars.psf_from_stars`). The image is opened by ``path``; one that has no PSF has NaN, the
-    flag ``NO_DATA``, and the reason in ``problem``.
+    flag ``NO_DATA``, and the reason in ``problem_psf``.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class PSF(Stage):
 
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
-        return (*self._own(), *WRITES)
+        return written(self.name, self._own())
 
     def _own(self) -> tuple[Field, ...]:
         return (
@@ -143,7 +143,7 @@ class PSF(Stage):
 
     def run(self, chunk) -> dict[str, np.ndarray]:
         """See `Stage.run`."""
-        return measured(chunk, self._own(), self._measure)
+        return measured(self.name, chunk, self._own(), self._measure)
 
     def _measure(self, file: ImageFile) -> dict[str, Any]:
         stamp, width, spread, stars = self._of_model(file) if self.file else self._of_stars(file)

@@ -10,7 +10,7 @@ from pydantic import Field as Parameter
 from pydantic import model_validator
 
 from ..errors import IngestError
-from ..features.image_rows import READS, WRITES, measured
+from ..features.image_rows import READS, measured, written
 from ..fields import Band, Field, bands_of
 from ..stage import Stage
 from .catalog import Catalog
@@ -45,7 +45,7 @@ class Calibrate(Stage):
     """Zero point of each image, with its error, from stars of a catalog: Gaia, Pan-STARRS, SDSS, or any other.
 
     The image is opened by ``path``; each star of the catalog is measured in a circle. An image that cannot be
-    calibrated has NaN, the flag ``NO_DATA``, and the reason in ``problem``.
+    calibrated has NaN, the flag ``NO_DATA``, and the reason in ``problem_calibrate``.
 
     Parameters
     ----------
@@ -104,11 +104,11 @@ class Calibrate(Stage):
 
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
-        return (*_FIELDS, *WRITES)
+        return written(self.name, _FIELDS)
 
     def run(self, chunk) -> dict[str, np.ndarray]:
         """See `Stage.run`."""
-        return measured(chunk, _FIELDS, self._measure)
+        return measured(self.name, chunk, _FIELDS, self._measure)
 
     @cached_property
     def _wanted(self) -> tuple[str, ...]:
