@@ -64,6 +64,8 @@ def stages(small_model, table, tmp_path_factory):
     images = write_images(tmp_path_factory.mktemp("images"), table)
     cutouts = {"images": images, "bands": ("g", "r"), "size": 12}
     return {
+        # On rows that are images: tests/test_exposures.py.
+        **dict.fromkeys(("background", "calibrate", "psf"), ()),
         "classify": [classes.fit(table, tmp_path_factory.mktemp("classes") / "m")],
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
         "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],
