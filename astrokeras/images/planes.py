@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -126,9 +126,9 @@ class Plane:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 with fits.open(source) as opened:
-                    values = opened[self.hdu.index].section[section]
-        except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
-            raise IngestError(f"{self.what}: the tiles cannot be decompressed: {error}") from None
+                    values = _tiles(opened[self.hdu.index])[section]
+        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, fits.VerifyError) as error:
+            raise IngestError(f"{self.what}: the tiles cannot be decompressed: {_one_line(error)}") from None
         return values.astype(values.dtype.newbyteorder("="))
 
 
@@ -253,6 +253,19 @@ def planes(file: FitsFile, hdu: HDU) -> Iterator[Plane]:
         raise IngestError(f"{file.path}, {hdu}: {len(shape)} axes of {shape} pixels are no images of one sky")
     count = shape[-3] if len(shape) > 2 else 1
     yield from (Plane(file, hdu, i if count > 1 else None) for i in range(count))
+
+
+def _tiles(hdu: Any) -> Any:
+    """Section of a compressed image."""
+    from astropy.io.fits import CompImageHDU
+
+    if not isinstance(hdu, CompImageHDU):
+        raise ValueError("astropy takes the HDU for something else")
+    return hdu.section
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _length(part: slice, n: int) -> int:
