@@ -40,7 +40,7 @@ def write_images(folder, table):
         spread = np.ptp(table["dec"].value) / 90
         wcs.wcs.cd = spread * np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         cards = wcs.to_header()
-        cards["BUNIT"], cards["BAND"] = "nJy", band
+        cards["BUNIT"], cards["BAND"], cards["ORIGIN"] = "nJy", band, "astrokeras"
         planes = {"SCI": rng.normal(0, 9, (100, 120)), "ERR": np.full((100, 120), 9.0)}
         planes["MASK"] = (rng.random((100, 120)) < 0.01).astype(np.int16) * 4
         hdus = [

@@ -53,7 +53,7 @@ def write(path, wcs, data=None, band="g", sigma=True, **masked):
     for name, (row, column) in masked.items():
         mask[row, column] = Pixel[name.upper()]
     cards = wcs.to_header(relax=True)
-    cards["BUNIT"], cards["BAND"] = "nJy", band
+    cards["BUNIT"], cards["BAND"], cards["ORIGIN"] = "nJy", band, "astrokeras"
     hdus = [fits.PrimaryHDU(), fits.ImageHDU(data.astype(np.float32), cards, name="SCI")]
     if sigma:
         hdus.append(fits.ImageHDU(np.full(data.shape, 2.0, np.float32), cards, name="ERR"))
