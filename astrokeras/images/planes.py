@@ -24,6 +24,7 @@ MAX_BYTES = 4 * 2**30
 #: What a packed file may unpack to: it is unpacked in memory.
 MAX_UNPACKED = 2**30
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_DAMAGE = (ValueError, TypeError, KeyError, IndexError, RuntimeError)
 _NO_FITS = {
     b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself with `git lfs pull`",
     b"<!doctype html": "a web page; the download was answered by an error or a login page",
@@ -121,13 +122,16 @@ class Plane:
     def _decompressed(self, section: tuple) -> np.ndarray:
         from astropy.io import fits
 
+        # What damaged tiles raise has no public name.
+        from astropy.io.fits.hdu.compressed._compression import CfitsioException
+
         source = io.BytesIO(self.file.unpacked) if self.file.packed else self.file.path
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 with fits.open(source) as opened:
                     values = _tiles(opened[self.hdu.index])[section]
-        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, fits.VerifyError) as error:
+        except (*_DAMAGE, fits.VerifyError, CfitsioException) as error:
             raise IngestError(f"{self.what}: the tiles cannot be decompressed: {_one_line(error)}") from None
         return values.astype(values.dtype.newbyteorder("="))
 
