@@ -15,16 +15,22 @@ from .errors import AstrokerasError, did_you_mean
 BUILTIN: dict[str, dict[str, str]] = {
     "sources": {
         "catalog": "astrokeras.ingest.catalog:Catalog",
+        "exposures": "astrokeras.ingest.exposures:Exposures",
+        "stamps": "astrokeras.ingest.stamps:Stamps",
         "synthetic": "astrokeras.synthetic.catalog:Synthetic",
         "tap": "astrokeras.ingest.tap:Tap",
     },
     "stages": {
+        "background": "astrokeras.features.background:Background",
+        "calibrate": "astrokeras.ingest.calibrate_images:Calibrate",
         "classify": "astrokeras.tasks.classify:Classify",
         "colors": "astrokeras.features.colors:Colors",
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
+        "cutouts": "astrokeras.ingest.cutouts:Cutouts",
         "extent": "astrokeras.features.extent:Extent",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
+        "psf": "astrokeras.features.psf:PSF",
     },
     "outputs": {
         "votable": "astrokeras.export.votable:VOTable",
