@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     guess = catalogs.add_parser("guess", help="name the survey maps that fit a table, and why")
     guess.add_argument("file", help="table; its names of columns are read, no rows")
     guess.add_argument("--hdu", help="number or name of the HDU, of a FITS file with several tables")
+    _simulation(command("simulate", "write a simulated field: images in several bands and epochs, and the truth"))
     send = command("send", "send a table to TOPCAT, Aladin or another program on this desktop (SAMP)")
     send.add_argument("file", help="VOTable or FITS table")
     send.add_argument("--to", metavar="PROGRAM", help="name of the program (default: all that take such tables)")
@@ -108,6 +109,24 @@ def _pipeline_options(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--site", help="site file: executor, workers, threads; cannot change results")
         parser.add_argument("--keep-going", action="store_true", help="go on with other partitions when one fails")
         parser.add_argument("--quiet", action="store_true", help="show errors only")
+
+
+def _simulation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument(
+        "--preset", type=int, choices=(256, 512, 1024, 2048), default=512, dest="size",
+        help="pixels along a side (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--system",
+        choices=("sdss", "lsst", "decam"),
+        default="sdss",
+        help="survey that is imitated (default: %(default)s)",
+    )
+    parser.add_argument("--bands", help="bands, with commas: g,r,i (default: those of the survey)")
+    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal fields (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=2, help="number of epochs (default: %(default)s)")
+    parser.add_argument("--transients", type=int, help="number of transients (default: 3 to 80, by size)")
 
 
 def _listing(parser: argparse.ArgumentParser) -> None:

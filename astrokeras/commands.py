@@ -218,6 +218,18 @@ def _list_models() -> int:
     return status
 
 
+def simulate(options: Namespace) -> int:
+    """Write a simulated field."""
+    from .part_help import made
+
+    given = {name: getattr(options, name) for name in ("size", "system", "seed", "epochs", "transients")}
+    given["bands"] = [band.strip() for band in options.bands.split(",")] if options.bands else ()
+    sky = made(registry.lookup("sources", "sky"), path=options.out, **given)
+    rows = sum(part.rows for part in sky.partitions(1 << 30))
+    OUT.print(f"{options.out}: {rows} objects, {len(sky.bands) * sky.epochs} images; not the sky")
+    return 0
+
+
 def catalogs(options: Namespace) -> int:
     """List or show survey maps, or guess which fits a file."""
     from . import surveys

@@ -10,6 +10,8 @@ from .mixture import Mixture
 
 #: Gaussians this much wider than the PSF (ratio of variances) feel its variance only, not its shape.
 _WIDE = 30.0
+#: Gaussians of the PSF this much wider than its core are its wings.
+_WINGS = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,42 @@ class Gaussians:
             out[name] += np.tile(psf.variances, len(self))
         return Gaussians(**out)
 
-    def blurred(self, psf: Mixture) -> Gaussians:
-        """Return the convolution with fewer Gaussians, in any order: the wide ones take the variance of the core only."""
-        core = float(np.average(psf.variances, weights=psf.weights / psf.variances))
+    def blurred(self, psf: Mixture, owner: np.ndarray | None = None) -> Gaussians:
+        """Return nearly the convolution, with fewer Gaussians and in any order.
+
+        Those much wider than the PSF take the variance of its core only. Where an owner of each is given, the wings of
+        the PSF see what is small of one object as a single Gaussian of the same moments.
+
+        Parameters
+        ----------
+        owner : ndarray of int, shape (k,), optional
+            Object that each Gaussian belongs to.
+        """
+        core = 1 / float(np.sum(psf.weights / psf.variances))
         wide = np.minimum(self.xx, self.yy) > _WIDE * core
-        one = Mixture(np.ones(1), np.array([core]))
-        return joined([self[wide].convolved(one), self[~wide].convolved(psf)])
+        out = [self[wide].convolved(Mixture(np.ones(1), np.array([core])))]
+        narrow = self[~wide]
+        wings = psf.variances > _WINGS * core
+        if owner is None or not wings.any():
+            return joined([*out, narrow.convolved(psf)])
+        far, near = (Mixture(psf.weights[rows], psf.variances[rows]) for rows in (wings, ~wings))
+        small = np.maximum(narrow.xx, narrow.yy) < far.variances.min() / 4
+        single = narrow[small].merged(owner[~wide][small])
+        return joined([*out, narrow.convolved(near), narrow[~small].convolved(far), single.convolved(far)])
+
+    def merged(self, owner: np.ndarray) -> Gaussians:
+        """Return one Gaussian per object, of the same flux, centre and covariance as its own together."""
+        group = np.unique(owner, return_inverse=True)[1]
+
+        def total(values: np.ndarray) -> np.ndarray:
+            return np.bincount(group, self.flux * values)
+
+        flux = total(np.ones(len(self)))
+        safe = np.where(flux > 0, flux, 1.0)
+        x, y = total(self.x) / safe, total(self.y) / safe
+        dx, dy = self.x - x[group], self.y - y[group]
+        moments = (total(self.xx + dx * dx) / safe, total(self.xy + dx * dy) / safe, total(self.yy + dy * dy) / safe)
+        return Gaussians(flux, x, y, *moments)
 
 
 def joined(parts: list[Gaussians]) -> Gaussians:

@@ -214,8 +214,8 @@ class Scene:
         y = np.where(hosted, self.y[host] + north / self.camera.pixel_scale, y)
         return Transients(x, y, host, bright[:, :, None] * fading)
 
-    def _pixels(self, band: str, epoch: int) -> tuple[Gaussians, np.ndarray]:
-        """Gaussians of all objects and transients in pixels, without PSF, and which of them are bright."""
+    def _pixels(self, band: str, epoch: int) -> tuple[Gaussians, np.ndarray, np.ndarray]:
+        """Gaussians of objects and transients in pixels, without PSF; the object of each, and whether it is bright."""
         scale, column = self.camera.pixel_scale, self.bands.index(band)
         dx, dy = self._dither(band, epoch)
         parts, transients = self.parts, self.transients
@@ -231,17 +231,18 @@ class Scene:
         flux = transients.flux[:, column, epoch - 1]
         there, zero = flux > 0, np.zeros(np.count_nonzero(flux > 0))
         new = Gaussians(flux[there], transients.x[there] + dx, transients.y[there] + dy, zero, zero, zero)
-        return joined([objects, new]), np.append(self.fine[parts.owner], np.ones(len(zero), bool))
+        owner = np.append(parts.owner, len(self.x) + np.arange(len(zero)))
+        return joined([objects, new]), owner, np.append(self.fine[parts.owner], np.ones(len(zero), bool))
 
     def expose(self, band: str, epoch: int = 1) -> Exposure:
         """Make the image of a band and epoch (from 1)."""
         given = self.conditions(band, epoch)
         size, fwhm = self.recipe.size, given.fwhm / given.pixel_scale
-        gaussians, fine = self._pixels(band, epoch)
+        gaussians, owner, fine = self._pixels(band, epoch)
         model = np.zeros((size, size))
-        for level in (True, False):
-            psf = moffat(fwhm, BETA, PSF_STEPS[level])
-            draw(model, gaussians[fine == level].blurred(psf), 0.01 * given.sigma)
+        draw(model, gaussians[fine].blurred(moffat(fwhm, BETA, PSF_STEPS[True])), 0.01 * given.sigma)
+        faint = gaussians[~fine].blurred(moffat(fwhm, BETA, PSF_STEPS[False]), owner[~fine])
+        draw(model, faint, 0.01 * given.sigma)
         column = self.bands.index(band)
         science, error, mask = expose(model, given, self.stream(NOISE, epoch, column))
         half = int(np.ceil(4 * fwhm))
@@ -259,11 +260,10 @@ class Scene:
         ``sqrt(sigma^2 n + F / gain)``, n the noise-equivalent area of the object as it is seen.
         """
         given = self.conditions(band, 1)
-        gaussians, _ = self._pixels(band, 1)
+        gaussians, owner, _ = self._pixels(band, 1)
         count = len(self.parts.owner)
         psf = moffat(given.fwhm / given.pixel_scale, BETA, PSF_STEPS[False])
         seen = gaussians[np.arange(count)].convolved(psf)
-        owner = np.repeat(self.parts.owner, len(psf.weights))
-        area = 1 / sharpness(seen, owner, len(self.objects.kind))
+        area = 1 / sharpness(seen, np.repeat(owner[:count], len(psf.weights)), len(self.objects.kind))
         flux = self.objects.flux[:, self.bands.index(band)]
         return np.sqrt(given.sigma**2 * area + flux / given.gain)

@@ -26,7 +26,7 @@ TRUTH = (
     Field(
         name="morphology_true",
         kind="str",
-        description="True type: elliptical, lenticular, spiral, barred, irregular, edge-on; point for stars and quasars",
+        description="True type: elliptical, lenticular, spiral, barred, irregular, edge-on, or point",
         ucd="src.morph.type",
     ),
     Field(

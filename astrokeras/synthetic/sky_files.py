@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import IngestError
 from ..export.atomic import replacing
 from ..images.image import NJY_ZERO_POINT, Pixel
+from .cameras import BETA
 from .population import CLASSES
 from .shapes import EDGE_ON, EDGE_ON_FROM, TYPES, whole_radius
 from .systems import SYSTEMS
@@ -79,13 +80,18 @@ def _made(record: Path) -> dict[str, Any] | None:
 
 def _facts(scene: Scene, sky: Sky, rows: int) -> dict[str, Any]:
     given = {
-        f"{band}-{epoch}": {
-            "seeing": round(one.fwhm, 4), "sky_sigma": one.sigma, "sky": one.sky, "gain": one.gain, "read_noise": one.read_noise
+        f"{band}-{epoch}": scene.conditions(band, epoch) for epoch in range(1, sky.epochs + 1) for band in sky.bands
+    }
+    images = {
+        name: {
+            "seeing": one.fwhm,
+            "sky_sigma": one.sigma,
+            "sky": one.sky,
+            "gain": one.gain,
+            "read_noise": one.read_noise,
         }
-        for epoch in range(1, sky.epochs + 1)
-        for band in sky.bands
-        for one in [scene.conditions(band, epoch)]
-    }  # fmt: skip
+        for name, one in given.items()
+    }
     return {
         "what": "a simulated field; scores on it are not scores on the sky",
         "astrokeras": version("astrokeras"),
@@ -99,7 +105,7 @@ def _facts(scene: Scene, sky: Sky, rows: int) -> dict[str, Any]:
             "gain": "electron/nJy",
         },
         "mask": {bit.name: int(bit) for bit in Pixel},
-        "images": given,
+        "images": images,
     }
 
 
@@ -114,10 +120,9 @@ def image_hdus(shot: Exposure, sky: Sky, band: str, epoch: int) -> fits.HDUList:
 
     given = shot.given
     primary = fits.PrimaryHDU()
-    for hdu in (primary,):
-        hdu.header["ORIGIN"] = ("astrokeras simulate", "not the sky")
-        hdu.header["SEED"] = (str(sky.seed), "seed of the simulation")
-        hdu.header["EPOCH_NR"] = (epoch, "number of the epoch, from 1")
+    primary.header["ORIGIN"] = ("astrokeras simulate", "not the sky")
+    primary.header["SEED"] = (str(sky.seed), "seed of the simulation")
+    primary.header["EPOCH_NR"] = (epoch, "number of the epoch, from 1")
     cards = [
         ("BAND", band, "band"),
         ("FILTER", SYSTEMS[sky.system].filters[band], "SVO filter identifier"),
@@ -131,7 +136,7 @@ def image_hdus(shot: Exposure, sky: Sky, band: str, epoch: int) -> fits.HDUList:
         ("MJD-OBS", shot.mjd, "[d] middle of the exposure (UTC)"),
         ("TIMESYS", "UTC", ""),
         ("PSFFWHM", given.fwhm, "[arcsec] full width at half maximum"),
-        ("PSFBETA", 3.0, "exponent of the Moffat profile"),
+        ("PSFBETA", BETA, "exponent of the Moffat profile"),
     ]
     hdus = fits.HDUList([primary])
     wcs = shot.wcs.to_header()
@@ -150,13 +155,13 @@ def image_hdus(shot: Exposure, sky: Sky, band: str, epoch: int) -> fits.HDUList:
 
 
 def objects_table(scene: Scene, sky: Sky) -> QTable:
-    """Catalog of the objects whose centre is in the field, ordered by right ascension."""
+    """Catalog of the objects whose centre is in the field, in order of x."""
     from astropy.table import QTable
 
     objects, shapes = scene.objects, scene.objects.shapes
     n, galaxies = len(objects.kind), len(shapes.type)
     ra, dec = scene.wcs().all_pix2world(scene.x, scene.y, 0)
-    columns = {"object_id": np.arange(n), "ra": ra, "dec": dec}
+    columns = {"object_id": None, "ra": ra, "dec": dec}
     rng = scene.stream(6)
     noise = rng.standard_normal((len(scene.bands), n))
     for band in sky.bands:
@@ -183,9 +188,8 @@ def objects_table(scene: Scene, sky: Sky) -> QTable:
         "position_angle": _padded(shapes.angle, n, np.nan),
         "inclination": _padded(np.where(disk, shapes.inclination, np.nan), n, np.nan),
     }
-    inside = (np.minimum(scene.x, scene.y) >= -0.5) & (np.maximum(scene.x, scene.y) < sky.size - 0.5)
-    rows = np.flatnonzero(inside)[np.argsort(ra[inside], kind="stable")]
-    columns["object_id"] = np.argsort(np.argsort(np.where(inside, ra, np.inf), kind="stable")) + 1
+    columns["object_id"] = numbers = object_numbers(scene, sky.size)
+    rows = np.argsort(numbers)[np.count_nonzero(numbers < 0) :]
     known = {field.name: field for field in sky.fields()}
     table = QTable({name: values[rows] for name, values in columns.items()})
     for name in table.colnames:
@@ -195,6 +199,15 @@ def objects_table(scene: Scene, sky: Sky) -> QTable:
             table[name].unit = known[name].unit
         table[name].info.description = known[name].description
     return table
+
+
+def object_numbers(scene: Scene, size: int) -> np.ndarray:
+    """Numbers of the objects in the catalog, from 1 in x from left to right; -1 for those outside of the field."""
+    inside = (np.minimum(scene.x, scene.y) >= -0.5) & (np.maximum(scene.x, scene.y) < size - 0.5)
+    order = np.argsort(scene.x, kind="stable")
+    numbers = np.full(len(scene.x), -1)
+    numbers[order[inside[order]]] = np.arange(1, np.count_nonzero(inside) + 1)
+    return numbers
 
 
 def _padded(values: np.ndarray, n: int, rest: float) -> np.ndarray:
@@ -208,10 +221,7 @@ def transients_table(scene: Scene, sky: Sky) -> QTable:
 
     found = scene.transients
     ra, dec = scene.wcs().all_pix2world(found.x, found.y, 0)
-    # Hosts by their numbers in the catalog.
-    x, y = scene.x, scene.y
-    inside = (np.minimum(x, y) >= -0.5) & (np.maximum(x, y) < sky.size - 0.5)
-    numbers = np.argsort(np.argsort(np.where(inside, scene.wcs().all_pix2world(x, y, 0)[0], np.inf), kind="stable")) + 1
+    numbers = object_numbers(scene, sky.size)
     columns = {
         "transient_id": np.arange(1, len(ra) + 1),
         "ra": ra,
