@@ -35,6 +35,8 @@ BUILTIN: dict[str, dict[str, str]] = {
         "compare": "astrokeras.export.compare:Compare",
         "qp": "astrokeras.export.qp:Qp",
         "coverage": "astrokeras.export.coverage:Coverage",
+        "regions": "astrokeras.export.regions:Regions",
+        "moc": "astrokeras.export.moc:Moc",
     },
 }
 

@@ -68,6 +68,7 @@ LIBRARIES = {
     "pyvo": {"ingest", "export"},
     "requests": {"ingest"},
     "qp": {"export"},
+    "mocpy": {"export"},
     "rail": set(),  # the plug-in lies outside of the package, in rail/
     "pickle": {"testing"},  # tests that a stage can be sent to a worker
     "joblib": set(),

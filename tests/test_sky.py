@@ -15,6 +15,7 @@ from astrokeras import Pipeline
 from astrokeras.cli import main
 from astrokeras.errors import ExpressionError, IngestError
 from astrokeras.images.image import Pixel
+from astrokeras.images.reader import read_image
 from astrokeras.synthetic import field
 from astrokeras.synthetic.detector import edge_width
 from astrokeras.synthetic.scene import Scene
@@ -56,11 +57,22 @@ def test_files_say_what_they_hold(sky):
                 header = hdus["SCI"].header
                 assert (header["BUNIT"], header["BAND"], header["FILTER"]) == ("nJy", band, f"SLOAN/SDSS.{band}")
                 assert hdus["SCI"].shape == hdus["ERR"].shape == hdus["MASK"].shape == (256, 256)
-                assert header["MJD-OBS"] == pytest.approx(60000 + 30 * (epoch - 1), abs=0.1)
+                assert header["MJD-AVG"] == pytest.approx(60000 + 30 * (epoch - 1), abs=0.1)
+                assert header["MJD-AVG"] - header["MJD-OBS"] == pytest.approx(53.9 / 2 / 86400, abs=1e-9)
                 assert hdus["PSF"].data.sum() == pytest.approx(1, rel=1e-5)
     record = json.loads((Path(sky.path) / "simulation.json").read_text())
     assert record["parameters"]["seed"] == 4
     assert record["mask"] == {bit.name: bit.value for bit in Pixel}
+
+
+def test_reader_of_images_takes_them_as_they_are_meant(sky, shot):
+    image = read_image(sky.image("r"))
+    assert (image.unit, image.band, image.filter) == ("nJy", "r", "SLOAN/SDSS.r")
+    np.testing.assert_array_equal(image.data, shot.science)
+    np.testing.assert_array_equal(image.sigma, shot.error)
+    np.testing.assert_array_equal(image.mask, shot.mask)
+    assert image.mjd == pytest.approx(shot.mjd, abs=1e-7)
+    assert image.gain == pytest.approx(shot.given.gain)
 
 
 def test_truth_lies_where_the_light_is(sky, scene):
@@ -181,10 +193,9 @@ def test_transients_are_in_the_second_epoch_only(sky, scene):
     for host in hosts:
         row = rows[rows["object_id"] == host["host_id"]]
         assert row["class_true"][0] == "GALAXY"
-        distance = np.hypot((row["ra"] - host["ra"]) * np.cos(row["dec"]), row["dec"] - host["dec"]).to_value("arcsec")[
-            0
-        ]
-        assert distance < 8 * row["disk_radius"].to_value("arcsec")[0]
+        offset = [(row["ra"] - host["ra"]) * np.cos(row["dec"]), row["dec"] - host["dec"]]
+        distance = np.hypot(*(one.to_value("arcsec")[0] for one in offset))
+        assert distance < 10 * row["r_half"].to_value("arcsec")[0]
 
 
 def test_fluxes_scatter_as_their_errors_say(tmp_path):

@@ -41,6 +41,7 @@ class Recipe(Protocol):
     size: int
     seed: int
     system: str
+    bands: tuple[str, ...]
     epochs: int
 
     @property
@@ -199,9 +200,8 @@ class Scene:
             # Stars explode where stars are: hosts are drawn by their light, the brightest not alone.
             reference = self.bands.index(SYSTEMS[recipe.system].reference)
             weight = np.sqrt(self.objects.flux[galaxies, reference])
-            host = np.where(
-                rng.random(recipe.count) < HOSTLESS, -1, rng.choice(galaxies, recipe.count, p=weight / weight.sum())
-            )
+            taken = rng.choice(galaxies, recipe.count, replace=recipe.count > len(galaxies), p=weight / weight.sum())
+            host = np.where(rng.random(recipe.count) < HOSTLESS, -1, taken)
         radius = rng.gamma(2.0, 1 / SCALE, recipe.count) * (rng.random(recipe.count) > NUCLEAR)
         turn = rng.uniform(0, 2 * np.pi, recipe.count)
         hosted = host >= 0

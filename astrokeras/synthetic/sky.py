@@ -161,6 +161,12 @@ class Sky(Source):
             return self.transients
         return TRANSIENTS[self.size] if self.epochs > 1 else 0
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What decides the files, as JSON values."""
+        chosen = self.model_dump(mode="json", exclude={"path", "where"})
+        return {"version": self.version, **chosen, "transients": self.count}
+
     def image(self, band: str, epoch: int = 1) -> Path:
         """Path of an image."""
         return Path(self.path) / f"sky-{band}-{epoch}.fits"

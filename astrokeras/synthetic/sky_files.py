@@ -6,15 +6,17 @@ import json
 from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..errors import IngestError
 from ..export.atomic import replacing
+from ..fields import Field
 from ..images.image import NJY_ZERO_POINT, Pixel
 from .cameras import BETA
 from .population import CLASSES
+from .scene import Recipe, Scene
 from .shapes import EDGE_ON, EDGE_ON_FROM, TYPES, whole_radius
 from .systems import SYSTEMS
 
@@ -22,14 +24,33 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.table import QTable
 
-    from .scene import Exposure, Scene
-    from .sky import Sky
+    from .scene import Exposure
 
 #: Name of the file that says what made the others, written last.
 RECORD = "simulation.json"
 
 
-def write_sky(sky: Sky) -> None:
+class FieldOnDisk(Recipe, Protocol):
+    """A recipe and its files; the source `astrokeras.synthetic.sky.Sky`."""
+
+    path: str
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What decides the files, as JSON values."""
+
+    @property
+    def truth(self) -> Path:
+        """Path of the catalog."""
+
+    def image(self, band: str, epoch: int = 1) -> Path:
+        """Path of an image."""
+
+    def fields(self) -> tuple[Field, ...]:
+        """Fields of the catalog."""
+
+
+def write_sky(sky: FieldOnDisk) -> None:
     """Write all files of a field, unless they are there; the record comes last.
 
     Raises
@@ -43,15 +64,13 @@ def write_sky(sky: Sky) -> None:
     images = {(epoch, band): sky.image(band, epoch) for epoch in range(1, sky.epochs + 1) for band in sky.bands}
     paths = [*images.values(), sky.truth]
     made = _made(record)
-    if made and made.get("parameters") == parameters(sky) and all(path.exists() for path in paths):
+    if made and made.get("parameters") == sky.recipe and all(path.exists() for path in paths):
         return
     strange = [path for path in paths if path.exists()]
     if strange and not made:
         raise IngestError(
             f"{strange[0]}: is there, but no {RECORD} beside it, so it is not replaced; name another folder"
         )
-    from .scene import Scene
-
     record.unlink(missing_ok=True)
     scene = Scene(sky)
     for (epoch, band), path in images.items():
@@ -60,12 +79,6 @@ def write_sky(sky: Sky) -> None:
     _write(sky.truth, _tables(OBJECTS=objects, TRANSIENTS=transients))
     with replacing(record) as stream:
         stream.write(json.dumps(_facts(scene, sky, len(objects)), indent=1).encode() + b"\n")
-
-
-def parameters(sky: Sky) -> dict[str, Any]:
-    """What decides the files, as JSON values."""
-    chosen = sky.model_dump(mode="json", exclude={"path", "where"})
-    return {"version": sky.version, **chosen, "transients": sky.count}
 
 
 def _made(record: Path) -> dict[str, Any] | None:
@@ -78,7 +91,7 @@ def _made(record: Path) -> dict[str, Any] | None:
     return made if isinstance(made, dict) else None
 
 
-def _facts(scene: Scene, sky: Sky, rows: int) -> dict[str, Any]:
+def _facts(scene: Scene, sky: FieldOnDisk, rows: int) -> dict[str, Any]:
     given = {
         f"{band}-{epoch}": scene.conditions(band, epoch) for epoch in range(1, sky.epochs + 1) for band in sky.bands
     }
@@ -96,7 +109,7 @@ def _facts(scene: Scene, sky: Sky, rows: int) -> dict[str, Any]:
         "what": "a simulated field; scores on it are not scores on the sky",
         "astrokeras": version("astrokeras"),
         "numpy": np.__version__,
-        "parameters": parameters(sky),
+        "parameters": sky.recipe,
         "objects": rows,
         "units": {
             "images": "nJy per pixel",
@@ -114,13 +127,14 @@ def _write(path: Path, hdus: fits.HDUList) -> None:
         hdus.writeto(stream)
 
 
-def image_hdus(shot: Exposure, sky: Sky, band: str, epoch: int) -> fits.HDUList:
+def image_hdus(shot: Exposure, sky: FieldOnDisk, band: str, epoch: int) -> fits.HDUList:
     """HDUs of an image: ``SCI``, ``ERR``, ``MASK`` (bits of `Pixel`) and ``PSF``."""
     from astropy.io import fits
 
     given = shot.given
     primary = fits.PrimaryHDU()
-    primary.header["ORIGIN"] = ("astrokeras simulate", "not the sky")
+    primary.header["ORIGIN"] = ("astrokeras", "not the sky")
+    primary.header["CREATOR"] = ("astrokeras simulate", "a simulation")
     primary.header["SEED"] = (str(sky.seed), "seed of the simulation")
     primary.header["EPOCH_NR"] = (epoch, "number of the epoch, from 1")
     cards = [
@@ -133,7 +147,8 @@ def image_hdus(shot: Exposure, sky: Sky, band: str, epoch: int) -> fits.HDUList:
         ("SKYLEVEL", given.sky, "[nJy] sky per pixel, subtracted"),
         ("SKYSIGMA", given.sigma, "[nJy] noise of a pixel of empty sky"),
         ("SATURATE", given.full_well / given.gain - given.sky, "[nJy] level of saturation"),
-        ("MJD-OBS", shot.mjd, "[d] middle of the exposure (UTC)"),
+        ("MJD-OBS", shot.mjd - given.exposure / 172800, "[d] begin of the exposure (UTC)"),
+        ("MJD-AVG", shot.mjd, "[d] middle of the exposure (UTC)"),
         ("TIMESYS", "UTC", ""),
         ("PSFFWHM", given.fwhm, "[arcsec] full width at half maximum"),
         ("PSFBETA", BETA, "exponent of the Moffat profile"),
@@ -154,7 +169,7 @@ def image_hdus(shot: Exposure, sky: Sky, band: str, epoch: int) -> fits.HDUList:
     return hdus
 
 
-def objects_table(scene: Scene, sky: Sky) -> QTable:
+def objects_table(scene: Scene, sky: FieldOnDisk) -> QTable:
     """Catalog of the objects whose centre is in the field, in order of x."""
     from astropy.table import QTable
 
@@ -215,7 +230,7 @@ def _padded(values: np.ndarray, n: int, rest: float) -> np.ndarray:
     return np.append(values, np.full(n - len(values), rest))
 
 
-def transients_table(scene: Scene, sky: Sky) -> QTable:
+def transients_table(scene: Scene, sky: FieldOnDisk) -> QTable:
     """Catalog of the transients: position, host, flux in nJy by band and epoch."""
     from astropy.table import QTable
 
