@@ -112,14 +112,8 @@ class Moc(Output):
             return _empty(self.order)
         if self.radius is None:
             return MOC.from_lonlat(ra * u.deg, dec * u.deg, max_norder=self.order)
-        return MOC.from_cones(
-            ra * u.deg,
-            dec * u.deg,
-            self.radius * u.arcsec,
-            max_depth=self.order,
-            union_strategy="small_cones",
-            n_threads=1,
-        )
+        size = {"radius": self.radius * u.arcsec, "max_depth": self.order}
+        return MOC.from_cones(lon=ra * u.deg, lat=dec * u.deg, **size, union_strategy="small_cones", n_threads=1)
 
     def close(self, pieces: list[tuple[Path, dict[str, Any]]], product: Product) -> None:
         """Unite the coverage of the partitions.
