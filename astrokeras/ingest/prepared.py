@@ -137,14 +137,14 @@ def prepare(
     sky = sky_mesh.measure(opened, box, subtract)
     if not (sky.rms > 0).any():
         raise IngestError(f"{place(opened)} has no pixels with noise to measure (all masked, or all equal)")
-    parts, patches, smallest = [], [], _RADIUS
+    parts, patches = [], []
     for tile in spread(tuple(opened.shape), _SIZE, _PARTS):
         data, variance, mask = _read(opened, sky, tile.rows, tile.columns)
         bad = (mask & UNUSABLE) != 0
         sigma = np.sqrt(np.where(bad, sky.rms.max() ** 2, variance))
         patches.append((data, sigma, _taken(data, sky.at("rms", tile.rows, tile.columns), bad)))
         parts.append((data, sigma, bad))
-    psf = psf or _estimated(parts, smallest)
+    psf = psf or _estimated(parts)
     noise = noise_growth.measure(patches)
     notes = [f"{opened.band}: PSF: {psf.said}"] if psf.said and "stack" not in psf.said else []
     if not len(noise.pixels):
@@ -152,14 +152,15 @@ def prepare(
     return Prepared(opened, sky, psf, noise, scale, (*getattr(opened, "notes", ()), *notes))
 
 
-def _estimated(parts: list, radius: int) -> Psf:
-    found = stars.join([stars.candidates(*part, radius) for part in parts])
-    made = psf_stack.estimate(found)
-    # Stamps have to hold the wings: half a percent of the light of a Moffat profile lies beyond six widths.
-    wanted = int(np.clip(np.ceil(_WIDTHS * made.fwhm), 12, 60))
-    if abs(wanted - radius) <= 3 or "no star" in made.said:
-        return made
-    return psf_stack.estimate(stars.join([stars.candidates(*part, wanted) for part in parts]))
+def _estimated(parts: list) -> Psf:
+    found = stars.join([stars.candidates(*part, _RADIUS) for part in parts])
+    point = stars.stars(found)
+    # Stamps have to hold the wings: half a percent of the light of a Moffat profile lies beyond six widths. The width
+    # is about twice the half-light radius.
+    wanted = int(np.clip(np.ceil(_WIDTHS * 2 * np.median(point.half)), 12, 60)) if len(point) else _RADIUS
+    if abs(wanted - _RADIUS) > 3:
+        found = stars.join([stars.candidates(*part, wanted) for part in parts])
+    return psf_stack.estimate(found)
 
 
 def _taken(data: np.ndarray, rms: np.ndarray, bad: np.ndarray) -> np.ndarray:

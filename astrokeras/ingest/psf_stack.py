@@ -17,7 +17,7 @@ _BRIGHTEST = 10
 #: How far samples may be from the Moffat profile where the stars say nothing: part of it, and of its maximum.
 _FREE = (0.1, 2e-4)
 #: Misfit of a star, beyond its noise, in parts of the maximum of the PSF, that is no reason to leave it out.
-_LIKE = 0.01
+_LIKE = 0.003
 
 
 def estimate(sources: Stamps, guess: float = 3.0) -> Psf:
@@ -44,7 +44,7 @@ def estimate(sources: Stamps, guess: float = 3.0) -> Psf:
         return Psf.moffat(guess, 3.0, radius, f"no star was found: a Moffat profile of FWHM {guess:g} pixels was assumed")
     prior = _moffat(found[:_BRIGHTEST], radius)
     psf = prior
-    for _ in range(3 if len(found) >= FEWEST else 0):
+    for _ in range(2 if len(found) >= FEWEST else 0):
         flux, dx, dy, misfit = _placed(found, psf)
         kept = np.flatnonzero((misfit < 3 * np.median(misfit) + _LIKE * psf.data.max()) & (flux > 0))
         if len(kept) < FEWEST:
@@ -102,7 +102,7 @@ def _samples(found: Stamps, flux: np.ndarray, dx: np.ndarray, dy: np.ndarray, pr
     target = (found.data / flux[:, None, None])[good] - matrix @ start
     scaled = sparse.diags(rows) @ matrix @ sparse.diags(free)
     operator = LinearOperator((size**2,) * 2, matvec=lambda v: scaled.T @ (scaled @ v) + v, dtype=float)
-    solved, _ = cg(operator, scaled.T @ (rows * target), rtol=1e-6, maxiter=400)
+    solved, _ = cg(operator, scaled.T @ (rows * target), rtol=1e-3, maxiter=100)
     coefficients = (start + free * solved).reshape(size, size)
     data = _values(coefficients)
     y, x = np.indices(data.shape) - size // 2

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 #: Stars that are enough.
-MOST = 120
+MOST = 60
 _SIGNAL = 40.0
 
 
