@@ -15,6 +15,7 @@ from .errors import AstrokerasError, did_you_mean
 BUILTIN: dict[str, dict[str, str]] = {
     "sources": {
         "catalog": "astrokeras.ingest.catalog:Catalog",
+        "images": "astrokeras.ingest.images:Images",
         "sky": "astrokeras.synthetic.sky:Sky",
         "synthetic": "astrokeras.synthetic.catalog:Synthetic",
         "tap": "astrokeras.ingest.tap:Tap",
