@@ -13,6 +13,7 @@ from rich.table import Table
 
 from . import registry
 from .errors import ModelError
+from .field_commands import inject, simulate
 from .part_help import first_line, show_part
 from .spec import load
 
@@ -216,18 +217,6 @@ def _list_models() -> int:
             continue
         OUT.print(f"{card.name}@{card.version}  {card.task}  {card.description or '-'}  {path}")
     return status
-
-
-def simulate(options: Namespace) -> int:
-    """Write a simulated field."""
-    from .part_help import made
-
-    given = {name: getattr(options, name) for name in ("size", "system", "seed", "epochs", "transients")}
-    given["bands"] = [band.strip() for band in options.bands.split(",")] if options.bands else ()
-    sky = made(registry.lookup("sources", "sky"), path=options.out, **given)
-    rows = sum(part.rows for part in sky.partitions(1 << 30))
-    OUT.print(f"{options.out}: {rows} objects, {len(sky.bands) * sky.epochs} images; not the sky")
-    return 0
 
 
 def catalogs(options: Namespace) -> int:

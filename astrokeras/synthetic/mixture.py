@@ -119,16 +119,18 @@ def sersic(index: float, step: float = 0.6) -> Mixture:
     return Mixture(weights[used] / weights[used].sum(), sigma[used] ** 2)
 
 
-def fitted(psf: np.ndarray) -> Mixture:
-    """Mixture that fits the image of a PSF, in pixels; non-negative least squares on the pixels.
+def fitted(psf: np.ndarray, pixel: float = 1.0) -> Mixture:
+    """Mixture that fits the image of a PSF, in its samples; non-negative least squares.
 
-    Pixels hold integrals over their area, so that the pixel is in the image: its variance of 1/12 is taken off again.
     What is not round about the centre of light is averaged.
 
     Parameters
     ----------
     psf : ndarray, shape (y, x)
-        Pixels of a point source without background; NaN are left out.
+        A point source without background, integrated over pixels; NaN are left out.
+    pixel : float
+        Width of these pixels in samples. Their variance is taken off, so that the mixture is the light before it falls
+        on pixels.
     """
     from scipy.optimize import nnls
 
@@ -144,4 +146,4 @@ def fitted(psf: np.ndarray) -> Mixture:
     basis = np.exp(-square[:, None] / (2 * variances)) / (2 * np.pi * variances)
     weights, _ = nnls(basis, values)
     used = weights > 1e-5 * weights.sum()
-    return Mixture(weights[used] / weights[used].sum(), np.maximum(variances[used] - 1 / 12, 0.01))
+    return Mixture(weights[used] / weights[used].sum(), np.maximum(variances[used] - pixel**2 / 12, 0.01))

@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import IngestError
 from ..export.atomic import replacing
 from ..fields import Field
-from ..images.image import NJY_ZERO_POINT, Pixel
+from ..images.image import Image, Pixel
 from .cameras import BETA
+from .image_files import image_hdus, write_hdus
 from .population import CLASSES
 from .scene import Recipe, Scene
 from .shapes import EDGE_ON, EDGE_ON_FROM, TYPES, whole_radius
@@ -74,9 +75,9 @@ def write_sky(sky: FieldOnDisk) -> None:
     record.unlink(missing_ok=True)
     scene = Scene(sky)
     for (epoch, band), path in images.items():
-        _write(path, image_hdus(scene.expose(band, epoch), sky, band, epoch))
+        write_hdus(path, _image(scene.expose(band, epoch), sky, band, epoch))
     objects, transients = objects_table(scene, sky), transients_table(scene, sky)
-    _write(sky.truth, _tables(OBJECTS=objects, TRANSIENTS=transients))
+    write_hdus(sky.truth, _tables(OBJECTS=objects, TRANSIENTS=transients))
     with replacing(record) as stream:
         stream.write(json.dumps(_facts(scene, sky, len(objects)), indent=1).encode() + b"\n")
 
@@ -122,47 +123,36 @@ def _facts(scene: Scene, sky: FieldOnDisk, rows: int) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, hdus: fits.HDUList) -> None:
-    with replacing(path, sync=False) as stream:
-        hdus.writeto(stream)
-
-
-def image_hdus(shot: Exposure, sky: FieldOnDisk, band: str, epoch: int) -> fits.HDUList:
-    """HDUs of an image: ``SCI``, ``ERR``, ``MASK`` (bits of `Pixel`) and ``PSF``."""
+def _image(shot: Exposure, sky: FieldOnDisk, band: str, epoch: int) -> fits.HDUList:
+    """HDUs of an image, and its ``PSF``."""
     from astropy.io import fits
 
     given = shot.given
-    primary = fits.PrimaryHDU()
-    primary.header["ORIGIN"] = ("astrokeras", "not the sky")
-    primary.header["CREATOR"] = ("astrokeras simulate", "a simulation")
-    primary.header["SEED"] = (str(sky.seed), "seed of the simulation")
-    primary.header["EPOCH_NR"] = (epoch, "number of the epoch, from 1")
+    image = Image(
+        data=shot.science,
+        unit="nJy",
+        mask=shot.mask,
+        band=band,
+        sigma=shot.error,
+        wcs=shot.wcs,
+        filter=SYSTEMS[sky.system].filters[band],
+        exposure=given.exposure,
+        mjd=shot.mjd,
+    )
     cards = [
-        ("BAND", band, "band"),
-        ("FILTER", SYSTEMS[sky.system].filters[band], "SVO filter identifier"),
-        ("MAGZERO", NJY_ZERO_POINT, "AB magnitude of 1 nJy"),
-        ("EXPTIME", given.exposure, "[s] exposure time"),
-        ("GAIN", given.gain, "[electron/nJy]"),
         ("RDNOISE", given.read_noise, "[electron] noise of the readout"),
         ("SKYLEVEL", given.sky, "[nJy] sky per pixel, subtracted"),
         ("SKYSIGMA", given.sigma, "[nJy] noise of a pixel of empty sky"),
         ("SATURATE", given.full_well / given.gain - given.sky, "[nJy] level of saturation"),
-        ("MJD-OBS", shot.mjd - given.exposure / 172800, "[d] begin of the exposure (UTC)"),
-        ("MJD-AVG", shot.mjd, "[d] middle of the exposure (UTC)"),
-        ("TIMESYS", "UTC", ""),
         ("PSFFWHM", given.fwhm, "[arcsec] full width at half maximum"),
         ("PSFBETA", BETA, "exponent of the Moffat profile"),
     ]
-    hdus = fits.HDUList([primary])
-    wcs = shot.wcs.to_header()
-    for name, data in (("SCI", shot.science), ("ERR", shot.error), ("MASK", shot.mask.astype(np.uint8))):
-        hdu = fits.ImageHDU(data, wcs.copy(), name=name)
-        if name != "MASK":
-            hdu.header["BUNIT"] = "nJy"
-        hdu.header.extend(cards)
-        hdus.append(hdu)
-    for bit in Pixel:
-        hdus["MASK"].header[f"MP_{bit.name}"[:8]] = (int(bit).bit_length() - 1, f"bit of {bit.name}")
+    about = [
+        ("CREATOR", "astrokeras simulate", "not the sky"),
+        ("SEED", str(sky.seed), "seed of the simulation"),
+        ("EPOCH_NR", epoch, "number of the epoch, from 1"),
+    ]
+    hdus = image_hdus(image, given.gain, cards, about)
     psf = fits.ImageHDU(shot.psf.astype(np.float32), name="PSF")
     psf.header["PIXSCALE"] = (given.pixel_scale, "[arcsec] pixel")
     hdus.append(psf)
