@@ -82,8 +82,8 @@ def _boxes(image: Image, box: int) -> tuple[np.ndarray, np.ndarray]:
     level, rms = _statistics(data, box)
     if not np.isfinite(level).any():
         return level, rms
-    grown = (np.repeat(np.repeat(_filled(m), box, 0), box, 1)[: data.shape[0], : data.shape[1]] for m in (level, rms))
-    sky, noise = grown
+    first = SkyMesh(box, _filled(level), _filled(rms))
+    sky, noise = (first.at(what, slice(0, data.shape[0]), slice(0, data.shape[1])) for what in ("level", "rms"))
     # Of white noise, a Gaussian of 1.5 pixels leaves 1 / (2 sqrt(pi) 1.5) = 0.19.
     smooth = ndimage.gaussian_filter(np.where(np.isnan(data), 0, data - sky), 1.5)
     objects = ndimage.binary_dilation(smooth > 3 * 0.19 * noise, iterations=3)
