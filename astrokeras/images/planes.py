@@ -123,9 +123,10 @@ class Plane:
 
         source = io.BytesIO(self.file.unpacked) if self.file.packed else self.file.path
         try:
-            with warnings.catch_warnings(), fits.open(source) as opened:
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                values = opened[self.hdu.index].section[section]
+                with fits.open(source) as opened:
+                    values = opened[self.hdu.index].section[section]
         except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
             raise IngestError(f"{self.what}: the tiles cannot be decompressed: {error}") from None
         return values.astype(values.dtype.newbyteorder("="))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from astropy.io.fits import HDUList
+
     from .planes import Plane
 
 #: Reference pixel of a whole frame (CRPIX1, CRPIX2); that of a cut tells what was cut off.
@@ -84,14 +86,13 @@ def _calibration(plane: Plane) -> tuple[np.ndarray, np.ndarray] | None:
     from astropy.io import fits
 
     source = io.BytesIO(plane.file.unpacked) if plane.file.packed else plane.file.path
-    with warnings.catch_warnings(), fits.open(source) as opened:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        names = getattr(opened[2], "columns", None) if len(opened) > 2 else None
-        if names is None or "ALLSKY" not in names.names or opened[1].data is None or opened[1].data.ndim != 1:
-            return None
-        calibration = np.array(opened[1].data, np.float64)
-        table = opened[2].data
-        sky, x, y = (np.array(table[name][0], np.float64) for name in ("ALLSKY", "XINTERP", "YINTERP"))
+        with fits.open(source) as opened:
+            found = _tables(opened)
+    if found is None:
+        return None
+    calibration, sky, x, y = found
     ny, nx = plane.shape
     # A cut keeps the reference pixel of the sky, so that it tells which columns and rows are left.
     left, below = (
@@ -104,6 +105,16 @@ def _calibration(plane: Plane) -> tuple[np.ndarray, np.ndarray] | None:
     if not len(calibration) == len(x) == nx or len(y) != ny:
         return None
     return calibration, _interpolated(sky.reshape(sky.shape[-2:]), x, y)
+
+
+def _tables(opened: HDUList) -> tuple[np.ndarray, ...] | None:
+    """Calibration, sky on its grid, and columns and rows of the pixels on that grid."""
+    names = getattr(opened[2], "columns", None) if len(opened) > 2 else None
+    if names is None or "ALLSKY" not in names.names or opened[1].data is None or opened[1].data.ndim != 1:
+        return None
+    table = opened[2].data
+    sky, x, y = (np.array(table[name][0], np.float64) for name in ("ALLSKY", "XINTERP", "YINTERP"))
+    return np.array(opened[1].data, np.float64), sky, x, y
 
 
 def _interpolated(sky: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

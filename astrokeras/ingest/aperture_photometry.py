@@ -28,8 +28,8 @@ class Stamp:
         ``(y, x)``, odd; 0 where neither a pixel nor its mirror image is usable.
     known : ndarray of bool
         Where it is.
-    outside : ndarray of bool
-        Beyond the edge of the image.
+    outside, bad : ndarray of bool
+        Beyond the edge of the image; within, but without a usable value.
     dx, dy : float
         Offset of the object from the central pixel.
     """
@@ -38,6 +38,7 @@ class Stamp:
     variance: np.ndarray
     known: np.ndarray
     outside: np.ndarray
+    bad: np.ndarray
     dx: float
     dy: float
 
@@ -78,14 +79,15 @@ class Cutter:
             data = data + flux * _padded(plane.prepared.psf, dx, dy, radius)
         saturated = (mask & Pixel.SATURATED) != 0
         data = np.where(saturated, _cut(plane.data, yi, xi, radius, 0.0), data)
-        replaced = ((labels != 0) & (labels != label)) | ((mask & UNMEASURED & ~Pixel.SATURATED) != 0)
+        bad = (mask & UNMEASURED & ~Pixel.SATURATED) != 0
+        replaced = ((labels != 0) & (labels != label)) | bad
         mirror = [_mirrored(a, dx, dy, fill) for a, fill in ((data, 0.0), (variance, np.inf), (replaced, True))]
         known = ~(replaced & mirror[2])
         data, variance = (
             np.where(known, np.where(replaced, other, own), 0.0)
             for own, other in zip((data, variance), mirror[:2], strict=True)
         )
-        return Stamp(data, np.where(np.isfinite(variance), variance, 0.0), known, outside, dx, dy)
+        return Stamp(data, np.where(np.isfinite(variance), variance, 0.0), known, outside, bad & ~outside, dx, dy)
 
 
 def _cut(array: np.ndarray, y: int, x: int, radius: int, fill) -> np.ndarray:

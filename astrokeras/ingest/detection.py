@@ -93,6 +93,7 @@ def prepare_bands(
 ) -> Bands:
     """Measure the sky, PSF and noise of all bands; see `detect`."""
     from .measuring import Bands
+    from .planes import to_pixels
     from .prepared import prepare
 
     names = [image.band for image in opened]
@@ -102,6 +103,8 @@ def prepare_bands(
             raise IngestError(f"there is no image of band {name!r}{did_you_mean(name, names)}")
     if len(set(names)) < len(names) or "" in names:
         raise IngestError(f"every image needs a band of its own, found {names}")
+    for image in opened:
+        to_pixels(np.zeros(1), np.zeros(1), opened[0], image)
     prepared = [
         prepare(image, settings.box, settings.background, psf.get(image.band), settings.pixel_scale) for image in opened
     ]
@@ -120,11 +123,8 @@ def tile_table(bands: Bands, tile: Tile, settings: DetectionOptions, fields: Seq
     from ..chunk import DTYPES, as_column
     from .measuring import measure
 
-    made = measure(bands, tile, settings)
-    if made is None:
-        made = {}
-    else:
-        made = _finished(made, bands)
+    found = measure(bands, tile, settings)
+    made = {} if found is None else _finished(found, bands)
     columns = {}
     for field in fields:
         kind = DTYPES.get(field.kind, np.str_)
@@ -135,7 +135,6 @@ def tile_table(bands: Bands, tile: Tile, settings: DetectionOptions, fields: Seq
 def _finished(made: dict[str, np.ndarray], bands: Bands) -> dict[str, np.ndarray]:
     """Columns in the units of the catalog: positions on the sky, identifiers, sizes in arcsec."""
     reference = bands.reference
-    x, y = made["x"], made["y"]
     out = dict(made)
     for name in ("semi_major", "semi_minor", "kron_radius", "half_light_radius"):
         out[name] = made[name] * reference.pixel_scale
@@ -144,7 +143,7 @@ def _finished(made: dict[str, np.ndarray], bands: Bands) -> dict[str, np.ndarray
     if wcs is None:
         stem = Path(str(getattr(reference.opened, "path", "") or "")).name.split(".")[0]
         ids = [f"{stem}{'_' * bool(stem)}x{i}y{j}" for i, j in zip(made["x_peak"], made["y_peak"], strict=True)]
-        nowhere = np.full(len(x), np.nan)
+        nowhere = np.full(len(ids), np.nan)
         out |= {"object_id": np.array(ids, str), "ra": nowhere, "dec": nowhere.copy()}
         # From the rows towards negative columns, as on an image with north up and east to the left.
         out["theta"] = np.rad2deg(made["angle"]) - 90

@@ -86,7 +86,9 @@ def shape_fields() -> tuple[Field, ...]:
     """Fields of pixel positions and shapes."""
     size = {"unit": "arcsec", "ucd": "phys.angSize"}
     return (
-        Field(name="x", kind="f8", unit="pix", description="Column of the reference image, from 0", ucd="pos.cartesian.x"),
+        Field(
+            name="x", kind="f8", unit="pix", description="Column of the reference image, from 0", ucd="pos.cartesian.x"
+        ),
         Field(name="y", kind="f8", unit="pix", description="Row of the reference image, from 0", ucd="pos.cartesian.y"),
         Field(name="half_light_radius", description="Radius that holds half of the Kron flux", **size),
         Field(name="semi_major", description="Rms width along the major axis", **size),
@@ -99,5 +101,7 @@ def shape_fields() -> tuple[Field, ...]:
             description="Position angle of the major axis, from north to east (without WCS: from rows to -x)",
             ucd="pos.posAng",
         ),
-        Field(name="snr", description="Flux of the detection bands over its error, in the colour aperture", ucd="stat.snr"),
+        Field(
+            name="snr", description="Flux of the detection bands over its error, in the colour aperture", ucd="stat.snr"
+        ),
     )

@@ -94,7 +94,12 @@ class Images(DetectionOptions, Source):
             ]
         if isinstance(self.files, dict) and (lacks := [b for b in self.bands if b not in self.files]):
             problems.append((("files",), f"no file for band {lacks[0]!r}", None))
-        if isinstance(self.files, str) and len(self.bands) > 1 and self.hdu is None and self.files == _of(self.files, ""):
+        if (
+            isinstance(self.files, str)
+            and len(self.bands) > 1
+            and self.hdu is None
+            and self.files == _of(self.files, "")
+        ):
             problems.append((("files",), "needs {band} in the path, or `hdu` with it, for several bands", self.files))
         try:
             known = {field.name for field in self.fields()}

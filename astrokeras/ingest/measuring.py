@@ -20,6 +20,8 @@ from .tiles import Tile
 
 #: Signal-to-noise ratio of the Kron flux below which an object counts as a point source when fluxes are made total.
 _RELIABLE = 5.0
+#: Standard errors of the ratio of Kron to colour flux at which half of what it has more than a point source counts.
+_SURE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,9 @@ class Bands:
         width = options.color_fwhm or target.psf.fwhm * target.pixel_scale
         color, share, zero = {}, {}, np.zeros(1)
         for band in bands:
-            weight = matched_weight(band.psf, target.psf, band.pixel_scale / target.pixel_scale, width / band.pixel_scale)
+            weight = matched_weight(
+                band.psf, target.psf, band.pixel_scale / target.pixel_scale, width / band.pixel_scale
+            )
             radius = min(weight.radius, band.psf.radius)
             color[band.band] = weight
             share[band.band] = float((weight.stamps(zero, zero, radius) * band.psf.stamps(zero, zero, radius)).sum())
@@ -112,6 +116,8 @@ def _sums(plane: Plane, labels: np.ndarray, found: Found, own: np.ndarray, bands
         kron = apertures.ellipse(stamp, a, b, angle[k])
         if kron[stamp.outside].sum() > 1e-3 * kron.sum():
             flags[k] |= Flag.TRUNCATED
+        if kron[stamp.bad].any():
+            flags[k] |= Flag.MASKED_PIXELS
         rows["color"].append(apertures.add(stamp, apertures.weights(stamp, weight)))
         rows["total"].append(apertures.add(stamp, kron))
         for diameter in options.apertures:
@@ -136,15 +142,12 @@ def _angles(found: Found, own: np.ndarray, reference: Prepared, band: Prepared) 
 
 
 def _pixel_flags(plane: Plane, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Flags of bad and saturated pixels within the segments of objects."""
+    """Flags of saturated pixels within the segments of objects."""
     out = np.zeros(len(wanted), np.int32)
     if not labels.size:
         return out
-    kinds = {Flag.SATURATED: Pixel.SATURATED, Flag.MASKED_PIXELS: Pixel.NO_DATA | Pixel.BAD | Pixel.COSMIC_RAY}
-    for flag, bits in kinds.items():
-        hit = np.isin(wanted, np.unique(labels[(plane.mask & bits) != 0]))
-        out |= np.where(hit, np.int32(flag), np.int32(0))
-    return out
+    hit = np.isin(wanted, np.unique(labels[(plane.mask & Pixel.SATURATED) != 0]))
+    return out | np.where(hit, np.int32(Flag.SATURATED), np.int32(0))
 
 
 def _missing(sums: dict[str, dict[str, np.ndarray]], flags: np.ndarray) -> np.ndarray:
@@ -172,7 +175,10 @@ def _total(out: dict[str, np.ndarray], sums: dict[str, dict[str, np.ndarray]], b
         color, power = color + inverse * np.nan_to_num(band["color"]), power + inverse
     with np.errstate(divide="ignore", invalid="ignore"):
         reliable = (top / np.sqrt(weight) > _RELIABLE) & (bottom > 0)
-        factor = np.where(reliable, np.maximum(top / bottom, 1.0), 1.0)
+        # More light than a point source has, as far as it is more than the noise.
+        excess = np.maximum(top / bottom - 1, 0.0)
+        noise = _SURE * np.sqrt(weight) / bottom
+        factor = np.where(reliable, 1 + excess * excess**2 / (excess**2 + noise**2), 1.0)
         out["snr"] = color / np.sqrt(power)
     for name, band in sums.items():
         out[f"flux_{name}"], out[f"flux_err_{name}"] = factor * band["color"], factor * band["err_color"]

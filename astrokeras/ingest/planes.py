@@ -33,7 +33,9 @@ def to_pixels(x: np.ndarray, y: np.ndarray, here: Any, there: Any) -> tuple[np.n
         raise IngestError(f"{place(lacks)} has no WCS, {place(has)} has one; bands need one each, or share a grid")
     if here.wcs is None:
         if tuple(here.shape) != tuple(there.shape):
-            raise IngestError(f"{place(there)} is {there.shape}, {place(here)} {here.shape}; without WCS they must agree")
+            raise IngestError(
+                f"{place(there)} is {there.shape}, {place(here)} {here.shape}; without WCS they must agree"
+            )
         return x, y
     from astropy.wcs.utils import pixel_to_pixel
 

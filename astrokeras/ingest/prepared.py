@@ -153,14 +153,23 @@ def prepare(
 
 
 def _estimated(parts: list) -> Psf:
-    found = stars.join([stars.candidates(*part, _RADIUS) for part in parts])
-    point = stars.stars(found)
-    # Stamps have to hold the wings: half a percent of the light of a Moffat profile lies beyond six widths. The width
-    # is about twice the half-light radius.
-    wanted = int(np.clip(np.ceil(_WIDTHS * 2 * np.median(point.half)), 12, 60)) if len(point) else _RADIUS
-    if abs(wanted - _RADIUS) > 3:
-        found = stars.join([stars.candidates(*part, wanted) for part in parts])
+    """PSF of the stars in parts of an image: of bright ones, or of fainter ones where these are too few."""
+    for least in stars.SIGNALS:
+        found = _sources(parts, _RADIUS, least)
+        point = stars.stars(found)
+        # Stamps have to hold the wings: half a percent of the light of a Moffat profile lies beyond six widths. The
+        # width is about twice the half-light radius.
+        wanted = int(np.clip(np.ceil(_WIDTHS * 2 * np.median(point.half)), 12, 60)) if len(point) else _RADIUS
+        if abs(wanted - _RADIUS) > 3:
+            wider = _sources(parts, wanted, least)
+            found = wider if len(wider) else found
+        if len(stars.stars(found)) >= psf_stack.FEWEST:
+            break
     return psf_stack.estimate(found)
+
+
+def _sources(parts: list, radius: int, least: float) -> stars.Stamps:
+    return stars.join([stars.candidates(*part, radius, least) for part in parts])
 
 
 def _taken(data: np.ndarray, rms: np.ndarray, bad: np.ndarray) -> np.ndarray:

@@ -30,7 +30,9 @@ def read_psf(path: str, band: str = "") -> Psf:
 
     opened = open_image(path, layout="plain", band=band or None)
     if max(opened.shape) > _LARGEST:
-        raise IngestError(f"{path}: an image of {opened.shape} pixels is no stamp of a PSF (at most {_LARGEST} on a side)")
+        raise IngestError(
+            f"{path}: an image of {opened.shape} pixels is no stamp of a PSF (at most {_LARGEST} on a side)"
+        )
     data = np.nan_to_num(opened.read().data.astype(float))
     return psf_of(data, f"{path}")
 
@@ -52,7 +54,9 @@ def psf_of(data: np.ndarray, said: str, oversampling: int = 1) -> Psf:
     off = [c - (n - 1) / 2 for c, n in zip(centre, data.shape, strict=True)]
     if max(map(abs, off)) > 0.2 * min(data.shape):
         raise IngestError(f"{said}: the light of the PSF is off the centre by {off[1]:.1f}, {off[0]:.1f} pixels")
-    radius = min(*(int(np.floor(min(c, n - 1 - c))) for c, n in zip(centre, data.shape, strict=True)), data.shape[0] // 2)
+    radius = min(
+        *(int(np.floor(min(c, n - 1 - c))) for c, n in zip(centre, data.shape, strict=True)), data.shape[0] // 2
+    )
     grid = np.mgrid[-radius : radius + 1, -radius : radius + 1] + np.array(centre)[:, None, None]
     centred = ndimage.map_coordinates(data, grid, order=3)
     return Psf.normalised(centred, oversampling, said)

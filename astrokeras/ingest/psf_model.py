@@ -37,7 +37,9 @@ class Psf:
     def moffat(cls, fwhm: float, beta: float, radius: int, said: str = "") -> Psf:
         """Moffat profile; a large ``beta`` makes it a Gaussian."""
         oversampling = 2
-        y, x = np.mgrid[-radius * oversampling : radius * oversampling + 1, -radius * oversampling : radius * oversampling + 1]
+        y, x = np.mgrid[
+            -radius * oversampling : radius * oversampling + 1, -radius * oversampling : radius * oversampling + 1
+        ]
         alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
         profile = (1 + (x**2 + y**2) / (oversampling * alpha) ** 2) ** -beta
         return cls.normalised(profile, oversampling, said)

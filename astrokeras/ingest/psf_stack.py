@@ -41,7 +41,9 @@ def estimate(sources: Stamps, guess: float = 3.0) -> Psf:
     found = stars(sources)
     radius = sources.data.shape[-1] // 2
     if not len(found):
-        return Psf.moffat(guess, 3.0, radius, f"no star was found: a Moffat profile of FWHM {guess:g} pixels was assumed")
+        return Psf.moffat(
+            guess, 3.0, radius, f"no star was found: a Moffat profile of FWHM {guess:g} pixels was assumed"
+        )
     prior = _moffat(found[:_BRIGHTEST], radius)
     psf = prior
     for _ in range(2 if len(found) >= FEWEST else 0):
@@ -123,9 +125,7 @@ def _noise(found: Stamps, flux: np.ndarray, prior: Psf, dx: np.ndarray, dy: np.n
 def _design(good: np.ndarray, dx: np.ndarray, dy: np.ndarray, radius: int, size: int) -> sparse.csr_matrix:
     """Values of the cubic B-splines at the good pixels of all stars: sparse ``(pixel, coefficient)``."""
     star, py, px = np.nonzero(good)
-    at = [
-        size // 2 + _OVERSAMPLING * (p - radius - offset[star]) for p, offset in ((py, dy), (px, dx))
-    ]
+    at = [size // 2 + _OVERSAMPLING * (p - radius - offset[star]) for p, offset in ((py, dy), (px, dx))]
     first = [np.floor(v).astype(int) - 1 for v in at]
     values = [_bsplines(v - np.floor(v)) for v in at]
     j, i = np.meshgrid(range(4), range(4), indexing="ij")

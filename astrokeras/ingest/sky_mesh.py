@@ -39,10 +39,13 @@ class SkyMesh:
         if mesh.size == 1:
             shape = rows.stop - rows.start, columns.stop - columns.start
             return np.full(shape, mesh.item(), np.float32)
-        y, x = ((np.arange(s.start, s.stop) + 0.5) / self.box - 0.5 for s in (rows, columns))
+        # Half a box at the edges lies beyond the outermost centres: the sky goes on there as it comes.
+        if what == "level":
+            mesh = np.pad(mesh, [(int(n > 1),) * 2 for n in mesh.shape], mode="reflect", reflect_type="odd")
+        off = [(large - small) // 2 for large, small in zip(mesh.shape, self.level.shape, strict=True)]
+        y, x = ((np.arange(s.start, s.stop) + 0.5) / self.box - 0.5 + o for s, o in zip((rows, columns), off, strict=True))
         places = np.broadcast_arrays(np.clip(y, 0, mesh.shape[0] - 1)[:, None], np.clip(x, 0, mesh.shape[1] - 1))
-        out = ndimage.map_coordinates(mesh, places, order=3, mode="nearest").astype(np.float32)
-        return np.clip(out, mesh.min(), mesh.max())
+        return ndimage.map_coordinates(mesh, places, order=3, mode="nearest").astype(np.float32)
 
 
 def measure(opened, box: int, subtract: bool = True) -> SkyMesh:
@@ -79,8 +82,8 @@ def _boxes(image: Image, box: int) -> tuple[np.ndarray, np.ndarray]:
     level, rms = _statistics(data, box)
     if not np.isfinite(level).any():
         return level, rms
-    grown = (np.repeat(np.repeat(_filled(m), box, 0), box, 1)[: data.shape[0], : data.shape[1]] for m in (level, rms))
-    sky, noise = grown
+    first = SkyMesh(box, _filled(level), _filled(rms))
+    sky, noise = (first.at(what, slice(0, data.shape[0]), slice(0, data.shape[1])) for what in ("level", "rms"))
     # Of white noise, a Gaussian of 1.5 pixels leaves 1 / (2 sqrt(pi) 1.5) = 0.19.
     smooth = ndimage.gaussian_filter(np.where(np.isnan(data), 0, data - sky), 1.5)
     objects = ndimage.binary_dilation(smooth > 3 * 0.19 * noise, iterations=3)

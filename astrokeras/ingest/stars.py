@@ -11,7 +11,8 @@ from scipy import ndimage
 
 #: Stars that are enough.
 MOST = 60
-_SIGNAL = 40.0
+#: Signal-to-noise ratio of sources that a PSF is made of; the lower one where the higher gives too few.
+SIGNALS = (40.0, 15.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Stamps:
         return Stamps(self.data[rows], self.flux[rows], self.half[rows])
 
 
-def candidates(data: np.ndarray, sigma: np.ndarray, bad: np.ndarray, radius: int) -> Stamps:
+def candidates(data: np.ndarray, sigma: np.ndarray, bad: np.ndarray, radius: int, least: float) -> Stamps:
     """Bright, complete, isolated sources of an image without its sky.
 
     Parameters
@@ -50,6 +51,8 @@ def candidates(data: np.ndarray, sigma: np.ndarray, bad: np.ndarray, radius: int
         Pixels without a good value, saturated ones included.
     radius : int
         Stamps are ``2 radius + 1`` pixels wide.
+    least : float
+        Signal-to-noise ratio.
     """
     from photutils.segmentation import SourceCatalog, detect_sources
 
@@ -68,7 +71,7 @@ def candidates(data: np.ndarray, sigma: np.ndarray, bad: np.ndarray, radius: int
     height, width = data.shape
     inside = (x >= radius) & (x <= width - 1 - radius) & (y >= radius) & (y <= height - 1 - radius)
     spoilt = ndimage.maximum(ndimage.binary_dilation(bad), segments.data, segments.labels) > 0
-    chosen = np.flatnonzero(inside & (signal > _SIGNAL) & ~spoilt)
+    chosen = np.flatnonzero(inside & (signal > least) & ~spoilt)
     chosen = chosen[np.argsort(-signal[chosen], kind="stable")][: 4 * MOST]
     taken = [_stamp(clean, bad, segments.data, int(segments.labels[i]), (y[i], x[i]), radius) for i in chosen]
     taken = [stamp for stamp in taken if stamp is not None]
