@@ -143,7 +143,10 @@ def _injection(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--bulge", type=float, default=0.0, help="share of a de Vaucouleurs profile (default: 0)")
     parser.add_argument(
-        "--colors", default="", metavar="BAND=MAG,...", help="magnitude in a band minus that of the source; g=0.5,i=-0.2"
+        "--colors",
+        default="",
+        metavar="BAND=MAG,...",
+        help="magnitude in a band minus that of the source; g=0.5,i=-0.2",
     )
     parser.add_argument("--spacing", type=float, default=15.0, help="arcsec between sources (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .store import Store
 
+#: Commands that live elsewhere.
+__all__ = ["inject", "simulate"]
+
 # Types and paths hold square brackets, which are no markup.
 OUT = Console(soft_wrap=True, highlight=False, markup=False)
 

@@ -42,11 +42,11 @@ def inject(options: Namespace) -> int:
         radii=_numbers(options.radii, "--radii"),
         colors={band: _number(value, "--colors") for band, value in _pairs(options.colors.split(","), "--colors")},
     )
-    psf = {band: _width_or_file(value) for band, value in _pairs(options.psf, "--psf")}
     if options.repeats < 1:
         raise AstrokerasError(f"--repeats: needs 1 or more, got {options.repeats}")
-    job = Run(out=Path(options.out), given=given, psf=psf, repeats=options.repeats, measure=options.measure, **_images(options))
-    report = run(job)
+    images = _images(options)
+    images["psf"] |= {band: _width_or_file(value) for band, value in _pairs(options.psf, "--psf")}
+    report = run(Run(out=Path(options.out), given=given, repeats=options.repeats, measure=options.measure, **images))
     for note in report.notes:
         OUT.print(f"note: {note}")
     OUT.print(f"{options.out}: {report.sources} sources, {len(report.written)} files")
@@ -58,17 +58,21 @@ def inject(options: Namespace) -> int:
 def _images(options: Namespace) -> dict[str, Any]:
     """Images to inject into: named, or those of a pipeline, with its settings of the detection."""
     from .images.reader import open_image
+    from .ingest.detection_options import DetectionOptions
 
     first = Path(options.images[0])
     if first.suffix not in (".yaml", ".yml"):
-        return {"files": [open_image(path, layout=options.layout) for path in options.images]}
+        return {"files": [open_image(path, layout=options.layout) for path in options.images], "psf": {}}
     source = load(first).source
     if len(options.images) > 1 or source.name != "images":
-        raise AstrokerasError(f"{first}: needs the source `images`, one pipeline at a time; its source is {source.name!r}")
+        raise AstrokerasError(
+            f"{first}: needs the source `images`, one pipeline at a time; its source is {source.name!r}"
+        )
     if options.layout:
         raise AstrokerasError("--layout: a pipeline states the layout of its images")
-    settings = registry.lookup("sources", "images").options(source)
-    return {"files": source.opened(), "options": settings, "detect": source.detect}
+    settings = source.model_dump(include=set(DetectionOptions.model_fields))
+    files = list(source.opened().values())
+    return {"files": files, "psf": source.psf_files(), "options": settings, "detect": source.detect}
 
 
 def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
@@ -100,7 +104,9 @@ def _width_or_file(text: str) -> float | str:
 
 def _show(table: QTable, what: str) -> None:
     bands = [name.removeprefix("flux_bias_err_") for name in table.colnames if name.startswith("flux_bias_err_")]
-    shown = Table(f"r_half ({table['r_half'].unit})", what, "n", "found", "complete", *(f"bias {b}" for b in bands), box=None)
+    shown = Table(
+        f"r_half ({table['r_half'].unit})", what, "n", "found", "complete", *(f"bias {b}" for b in bands), box=None
+    )
     for row in table:
         biases = [f"{row[f'flux_bias_{b}']:+.3f}({row[f'flux_bias_err_{b}']:.3f})" for b in bands]
         low, high, size = (getattr(row[name], "value", row[name]) for name in ("low", "high", "r_half"))

@@ -158,6 +158,14 @@ class Images(DetectionOptions, Source):
             raise IngestError(f"{pattern}: {len(found)} files match, where band {band!r} needs one{named}")
         return found[0]
 
+    def opened(self) -> dict[str, Any]:
+        """Open the images, by band."""
+        return {band: self._open(band) for band in self.bands}
+
+    def psf_files(self) -> dict[str, str]:
+        """Paths of the images of the PSF, by band, as far as they are named."""
+        return {band: self._path(self.psf, band) for band in self.bands if self._has_psf(band)}
+
     def _open(self, band: str) -> Any:
         from ..images.reader import open_image
 

@@ -56,7 +56,7 @@ def recovered(
     order = np.lexsort((separation, row))
     again = np.append(False, row[order][1:] == row[order][:-1])
     row[order[again]] = -1
-    if before is None or not len(before):
+    if before is None or not len(before) or not len(detected):
         return row
     name = flux or _flux_column(detected)
     old = Sky(_points(before)).nearest(found, radius).index
