@@ -94,6 +94,8 @@ def draw_shapes(
     disk_ratio = np.sqrt(cosine**2 + THICKNESS**2 * (1 - cosine**2))
     # Roundness of bulges: ellipticals are between E0 and E5; bulges of disks are rounder than what surrounds them.
     bulge_ratio = np.where(disk, 1 - 0.5 * (1 - disk_ratio), 0.5 + 0.5 * u[3])
+    # Radii were measured in circles; that of a flat galaxy is the geometric mean of its axes.
+    size = size / np.sqrt(np.where(disk, disk_ratio, bulge_ratio))
     shares = _shares(kind, u[4], u[5])
     spiral = (kind == 2) | (kind == 3)
     return Shapes(
@@ -144,9 +146,9 @@ def mean_flux(population: Galaxies, z: np.ndarray, grid: Grid, column: int) -> n
 
 
 def half_light_radius(absolute: np.ndarray, z: np.ndarray, red: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Half-light radius in arcsec from the absolute r magnitude: Shen et al. (2003, MNRAS 343, 978), eq. 14-16.
+    """Circular half-light radius in arcsec from the absolute r magnitude: Shen et al. (2003, MNRAS 343, 978).
 
-    With the parameters of their figure 4, by Sersic index, and a log-normal scatter. Radii shrink with redshift as
+    Their equations 14 to 16 with the parameters of figure 4 (by Sersic index). Radii shrink with redshift as
     ``(1 + z)^-1.48`` (red) and ``(1 + z)^-0.75`` (blue), which van der Wel et al. (2014, ApJ 788, 28) find at fixed
     mass; the luminosity of a mass rises with redshift, which makes the radii at fixed luminosity a little too small.
     """
