@@ -117,7 +117,9 @@ def write_planes(path, bands="g"):
         hdus.append(fits.ImageHDU(PIXELS + n, cards, name=named[0]))
         hdus.append(fits.ImageHDU(np.full(PIXELS.shape, 2.0, np.float32), cards, name=named[1]))
         hdus.append(fits.ImageHDU(flags, cards, name=named[2]))
-    return write(path, *hdus)
+    primary = fits.PrimaryHDU()
+    primary.header["ORIGIN"] = "astrokeras"
+    return write(path, primary, *hdus)
 
 
 @pytest.mark.parametrize("bands", ["g", "gri"])

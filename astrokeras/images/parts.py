@@ -55,6 +55,9 @@ def parts(file: FitsFile, layout: Layout) -> tuple[Part, ...]:
     for hdu, stem in _image_hdus(file, layout):
         for plane in planes(file, hdu):
             cards = Cards(_headers(file, hdu))
+            for one in (hdu, file.hdus[0])[: 1 if hdu.index == 0 else 2]:
+                if one.unreadable:
+                    cards.note(f"{', '.join(one.unreadable)} in {one} cannot be read; left out")
             found.append(Part(plane, _label(file, hdu, plane), _band(plane, stem, layout, cards), cards))
     return tuple(found)
 
