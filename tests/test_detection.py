@@ -90,7 +90,7 @@ def test_positions_are_those_of_the_reference_band_and_of_the_sky(field, table):
 
 
 def test_stars_at_a_signal_to_noise_ratio_of_ten_are_found():
-    # Of a Gaussian PSF, the error of the flux is 2 sqrt(pi) sigma_psf: 4.5 for 3 pixels; the Moffat profile's is larger.
+    # Of a Gaussian PSF of 3 pixels, the error of the flux is 2 sqrt(pi) sigma_psf = 4.5; of the Moffat profile, more.
     images, x, y, _ = scenes.field(seed=3, size=500, count=80, faint=60.0, bright=60.0)
     table = detect(images[:1])
     rows, near = scenes.matched(table, x, y, radius=2.0)
@@ -199,9 +199,7 @@ def test_noise_that_is_correlated_makes_errors_larger():
     x, y = (v.ravel() + rng.uniform(-0.5, 0.5, 196) for v in np.meshgrid(*[np.linspace(25, 535, 14)] * 2))
     clean = scenes.stars(shape, x, y, np.where(np.arange(196) < 20, 2e4, flux), fwhm)
     noise = [ndimage.gaussian_filter(rng.normal(0, 1, shape), 0.9) for _ in "ri"]
-    images = [
-        scenes.image(clean + n / n.std(), band, scenes.grid(shape)) for n, band in zip(noise, "ri", strict=True)
-    ]
+    images = [scenes.image(clean + n / n.std(), band, scenes.grid(shape)) for n, band in zip(noise, "ri", strict=True)]
     table = detect(images, apertures=(3.0,))
     rows, near = scenes.matched(table, x[20:], y[20:])
     assert near.all()

@@ -52,7 +52,7 @@ class DetectionOptions(BaseModel):
     smooth: float | None = Parameter(default=None, gt=0, le=100)
     combine: Literal["mean", "chi"] = "mean"
     deblend: bool = True
-    contrast: float = Parameter(default=0.005, ge=0, le=1)
+    contrast: float = Parameter(default=0.001, ge=0, le=1)
     background: bool = True
     box: int = Parameter(default=128, ge=16, le=4096)
     apertures: tuple[Diameter, ...] = ()
@@ -87,9 +87,9 @@ def shape_fields() -> tuple[Field, ...]:
     size = {"unit": "arcsec", "ucd": "phys.angSize"}
     return (
         Field(
-            name="x", kind="f8", unit="pix", description="Column of the reference image, from 0", ucd="pos.cartesian.x"
+            name="x", kind="f8", unit="pix", description="Column in the reference image, from 0", ucd="pos.cartesian"
         ),
-        Field(name="y", kind="f8", unit="pix", description="Row of the reference image, from 0", ucd="pos.cartesian.y"),
+        Field(name="y", kind="f8", unit="pix", description="Row in the first detect band, from 0", ucd="pos.cartesian.y"),
         Field(name="half_light_radius", description="Radius that holds half of the Kron flux", **size),
         Field(name="semi_major", description="Rms width along the major axis", **size),
         Field(name="semi_minor", description="Rms width along the minor axis", **size),
@@ -101,7 +101,5 @@ def shape_fields() -> tuple[Field, ...]:
             description="Position angle of the major axis, from north to east (without WCS: from rows to -x)",
             ucd="pos.posAng",
         ),
-        Field(
-            name="snr", description="Flux of the detection bands over its error, in the colour aperture", ucd="stat.snr"
-        ),
+        Field(name="snr", description="Colour flux of the detection bands over its error", ucd="stat.snr"),
     )

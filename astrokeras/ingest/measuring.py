@@ -52,9 +52,8 @@ class Bands:
         width = options.color_fwhm or target.psf.fwhm * target.pixel_scale
         color, share, zero = {}, {}, np.zeros(1)
         for band in bands:
-            weight = matched_weight(
-                band.psf, target.psf, band.pixel_scale / target.pixel_scale, width / band.pixel_scale
-            )
+            scale = band.pixel_scale
+            weight = matched_weight(band.psf, target.psf, scale / target.pixel_scale, width / scale)
             radius = min(weight.radius, band.psf.radius)
             color[band.band] = weight
             share[band.band] = float((weight.stamps(zero, zero, radius) * band.psf.stamps(zero, zero, radius)).sum())
@@ -95,7 +94,7 @@ def measure(bands: Bands, tile: Tile, options: DetectionOptions) -> dict[str, np
 
 
 def _sums(plane: Plane, labels: np.ndarray, found: Found, own: np.ndarray, bands: Bands, options: DetectionOptions):
-    """Fluxes of one band: ``psf``, ``color``, ``total`` and apertures, each with ``err_``; and flags of their pixels."""
+    """Fluxes of one band: ``psf``, ``color``, ``total``, apertures, each with ``err_``; and flags of their pixels."""
     prepared, reference = plane.prepared, bands.reference
     x, y = plane.places(found.x, found.y, reference)
     fluxes = psf_photometry.fit(plane, x, y)
