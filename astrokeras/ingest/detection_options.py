@@ -84,16 +84,24 @@ def photometry_fields(
 
 def shape_fields() -> tuple[Field, ...]:
     """Fields of pixel positions and shapes."""
-    size = {"unit": "arcsec", "ucd": "phys.angSize"}
+    size = {"unit": "arcsec"}
     return (
         Field(
-            name="x", kind="f8", unit="pix", description="Column in the reference image, from 0", ucd="pos.cartesian"
+            name="x",
+            kind="f8",
+            unit="pix",
+            description="Column in the first detect band, from 0",
+            ucd="pos.cartesian.x",
         ),
-        Field(name="y", kind="f8", unit="pix", description="Row in the first detect band, from 0", ucd="pos.cartesian.y"),
-        Field(name="half_light_radius", description="Radius that holds half of the Kron flux", **size),
-        Field(name="semi_major", description="Rms width along the major axis", **size),
-        Field(name="semi_minor", description="Rms width along the minor axis", **size),
-        Field(name="kron_radius", description="Semi-major axis of the Kron aperture", **size),
+        Field(
+            name="y", kind="f8", unit="pix", description="Row in the first detect band, from 0", ucd="pos.cartesian.y"
+        ),
+        Field(
+            name="half_light_radius", description="Radius that holds half of the Kron flux", ucd="phys.angSize", **size
+        ),
+        Field(name="semi_major", description="Rms width along the major axis", ucd="phys.angSize.smajAxis", **size),
+        Field(name="semi_minor", description="Rms width along the minor axis", ucd="phys.angSize.sminAxis", **size),
+        Field(name="kron_radius", description="Semi-major axis of the Kron aperture", ucd="phys.angSize", **size),
         Field(name="ellipticity", description="1 - semi_minor / semi_major", ucd="src.ellipticity"),
         Field(
             name="theta",

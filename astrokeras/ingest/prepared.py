@@ -144,12 +144,13 @@ def prepare(
         sigma = np.sqrt(np.where(bad, sky.rms.max() ** 2, variance))
         patches.append((data, sigma, _taken(data, sky.at("rms", tile.rows, tile.columns), bad)))
         parts.append((data, sigma, bad))
-    psf = psf or _estimated(parts)
+    made = psf or _estimated(parts)
     noise = noise_growth.measure(patches)
-    notes = [f"{opened.band}: PSF: {psf.said}"] if psf.said and "stack" not in psf.said else []
+    stacked = made is psf or made.said.startswith("a stack")
+    notes = [] if stacked else [f"{opened.band}: PSF: {made.said}"]
     if not len(noise.pixels):
         notes.append(f"{opened.band}: too little empty sky to measure how noise is correlated; errors take it as not")
-    return Prepared(opened, sky, psf, noise, scale, (*getattr(opened, "notes", ()), *notes))
+    return Prepared(opened, sky, made, noise, scale, (*getattr(opened, "notes", ()), *notes))
 
 
 def _estimated(parts: list) -> Psf:
