@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import IngestError
-from ..images.image import NJY_ZERO_POINT, Image
+from ..images.image import NJY_ZERO_POINT, Image, Pixel
 from . import noise_growth, psf_stack, sky_mesh, stars
 from .noise_growth import NoiseGrowth
 from .psf_model import Psf
@@ -89,15 +89,20 @@ class Prepared:
 def _read(opened: Any, sky: SkyMesh, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     image = opened.read(rows=rows, columns=columns)
     data = image.data.astype(np.float64) - sky.at("level", rows, columns)
-    mask = image.mask.astype(np.int32) | np.where(np.isfinite(data), 0, 1).astype(np.int32)
+    mask = image.mask.astype(np.int32) | np.where(np.isfinite(data), 0, Pixel.NO_DATA).astype(np.int32)
     if image.sigma is not None:
         variance = image.sigma.astype(np.float64) ** 2
-        mask |= np.where(np.isfinite(variance) & (variance > 0), 0, 1).astype(np.int32)
+        mask |= np.where(np.isfinite(variance) & (variance > 0), 0, Pixel.NO_DATA).astype(np.int32)
     else:
         variance = sky.at("rms", rows, columns).astype(np.float64) ** 2
         if electrons := _electrons(image):
             variance += np.clip(np.nan_to_num(data), 0, None) / electrons
-    none = (mask & 1) != 0
+    # Saturated pixels often have no error and other bits too. They have light, so that the object is not cut in two.
+    bright = ((mask & Pixel.SATURATED) != 0) & np.isfinite(data)
+    mask = np.where(bright, mask & ~np.int32(Pixel.NO_DATA | Pixel.BAD), mask)
+    broken = bright & ~(np.isfinite(variance) & (variance > 0))
+    variance = np.where(broken, sky.at("rms", rows, columns).astype(np.float64) ** 2, variance)
+    none = (mask & Pixel.NO_DATA) != 0
     return np.where(none, 0.0, data), np.where(none, np.inf, variance), mask
 
 
