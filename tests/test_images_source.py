@@ -12,8 +12,9 @@ from astropy.io.votable import parse
 from astropy.table import QTable
 from pydantic import ValidationError
 
+from astrokeras import PhotoZ
 from astrokeras.cli import main
-from astrokeras.errors import IngestError
+from astrokeras.errors import IngestError, ModelError
 from astrokeras.fields import by_name
 from astrokeras.flags import Flag
 from astrokeras.ingest.detection import detect
@@ -208,6 +209,29 @@ def test_a_pipeline_runs_on_images_alone(folder, tmp_path, capsys):
     color = np.ma.filled(table["color_r_i"].astype(float), np.nan)
     assert np.nanmedian(color) == pytest.approx(2.5 * np.log10(1.5), abs=0.02)
     assert {"extent_r", "flux_total_r", "theta", "flags"} <= set(table.colnames)
+
+
+def test_photo_z_runs_on_an_image_alone(small_model):
+    bands = dict(zip("ugriz", (0.3, 0.6, 1.0, 1.4, 1.7), strict=True))
+    images, *_ = scenes.field(
+        seed=6,
+        size=200,
+        count=12,
+        faint=3e4,
+        bright=2e5,
+        noise=60.0,
+        fwhm=dict.fromkeys(bands, 3.0),
+        shifts={band: (0.2 * i, 0.0) for i, band in enumerate(bands)},
+        colors=bands,
+    )
+    psf = {band: Psf.moffat(3.0, 3.0, 20) for band in bands}
+    table = detect(images, detect=["r", "i"], psf=psf, box=100)
+    with pytest.raises(ModelError, match="photometry"):
+        PhotoZ.from_pretrained(small_model)(table)
+    redshifts = PhotoZ.from_pretrained(small_model, override=("photometry", "dereddened"))(table)
+    assert len(redshifts) >= 10
+    assert np.isfinite(redshifts["z_phot"]).all()
+    assert np.all(np.asarray(redshifts["flags"]) & Flag.PHOTOMETRY_MISMATCH)
 
 
 def test_import_is_light():

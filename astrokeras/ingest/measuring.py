@@ -85,7 +85,7 @@ def measure(bands: Bands, tile: Tile, options: DetectionOptions) -> dict[str, np
         labels = plane.labels(found.segments, reference, tile)
         sums[name] = _sums(plane, labels, found, own, bands, options)
         flags |= sums[name].pop("flags") | _pixel_flags(plane, labels, found.label[own])
-    flags |= _missing(sums, flags)
+    flags |= _missing(sums, len(own))
     _total(out, sums, bands)
     shapes = {"semi_major": found.a, "semi_minor": found.b, "angle": found.theta, "kron_radius": found.a * found.kron}
     shapes |= {"x": found.x, "y": found.y, "x_peak": found.x_peak, "y_peak": found.y_peak}
@@ -149,14 +149,17 @@ def _pixel_flags(plane: Plane, labels: np.ndarray, wanted: np.ndarray) -> np.nda
     return out | np.where(hit, np.int32(Flag.SATURATED), np.int32(0))
 
 
-def _missing(sums: dict[str, dict[str, np.ndarray]], flags: np.ndarray) -> np.ndarray:
+def _missing(sums: dict[str, dict[str, np.ndarray]], n: int) -> np.ndarray:
     """Flag of objects without a measurement in a band; a flux that is left of one without the others goes too."""
-    out = np.zeros_like(flags)
+    out = np.zeros(n, np.int32)
     for band in sums.values():
         lacks = ~np.isfinite(band["color"])
         for values in band.values():
             values[lacks] = np.nan
         out |= np.where(lacks, np.int32(Flag.MISSING_BAND), np.int32(0))
+        # As of the PSF flux of a star whose core is saturated as far as the fit goes.
+        part = ~lacks & np.any([~np.isfinite(values) for values in band.values()], axis=0)
+        out |= np.where(part, np.int32(Flag.BAD_PHOTOMETRY), np.int32(0))
     return out
 
 
