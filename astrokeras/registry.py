@@ -16,10 +16,13 @@ BUILTIN: dict[str, dict[str, str]] = {
     "sources": {
         "catalog": "astrokeras.ingest.catalog:Catalog",
         "images": "astrokeras.ingest.images:Images",
+        "exposures": "astrokeras.ingest.exposures:Exposures",
         "synthetic": "astrokeras.synthetic.catalog:Synthetic",
         "tap": "astrokeras.ingest.tap:Tap",
     },
     "stages": {
+        "background": "astrokeras.features.background:Background",
+        "calibrate": "astrokeras.ingest.calibrate_images:Calibrate",
         "classify": "astrokeras.tasks.classify:Classify",
         "colors": "astrokeras.features.colors:Colors",
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
@@ -27,6 +30,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "extent": "astrokeras.features.extent:Extent",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
+        "psf": "astrokeras.features.psf:PSF",
     },
     "outputs": {
         "votable": "astrokeras.export.votable:VOTable",

@@ -47,6 +47,8 @@ def stages(small_model, table, tmp_path_factory):
     forced = ForcedPhotometry(files=f"{path.parent}/{{band}}.fits", bands=("r",), box=60)
     other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
     return {
+        # On rows that are images: tests/test_exposures.py.
+        **dict.fromkeys(("background", "calibrate", "psf"), ()),
         "classify": [classes.fit(table, tmp_path_factory.mktemp("classes") / "m")],
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
         "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],

@@ -31,7 +31,7 @@ class Polynomial:
         Step of the planes in pixels of the image.
     path : str
         Where it comes from.
-    stars : int or None
+    stars : int
         Stars that it was made of.
     """
 
@@ -41,7 +41,7 @@ class Polynomial:
     scale: tuple[float, float]
     step: float
     path: str
-    stars: int | None = None
+    stars: int = 0
 
     def stamp(self, x: float, y: float, size: int) -> np.ndarray:
         """PSF at a place of the image (pixels from 0), float64 ``(size, size)``, sum 1."""
@@ -132,12 +132,16 @@ def _records(path: str, column: str, hdu: int = 1) -> tuple[list[dict[str, Any]]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with fits.open(path, memmap=False) as opened:
-                table = opened[hdu].data if len(opened) > hdu else None
-                names = getattr(table, "names", None) or ()
-                if column not in [name.upper() for name in names]:
-                    raise IngestError(f"{path}: is no file of PSF models: HDU {hdu} has no column {column}")
-                # Columns of variable length are read when they are touched: while the file is open.
-                return [{name.upper(): row[name] for name in names} for row in table], opened[hdu].header
+            return _rows(path, column, hdu, fits)
     except (*READ_ERRORS, ValueError, TypeError, KeyError) as error:
         raise IngestError(f"{path}: cannot be read as a file of PSF models: {error}") from None
+
+
+def _rows(path: str, column: str, hdu: int, fits: Any) -> tuple[list[dict[str, Any]], Any]:
+    with fits.open(path, memmap=False) as opened:
+        table = opened[hdu].data if len(opened) > hdu else None
+        names = getattr(table, "names", None) or ()
+        if column not in [name.upper() for name in names]:
+            raise IngestError(f"{path}: is no file of PSF models: HDU {hdu} has no column {column}")
+        # Columns of variable length are read when they are touched: while the file is open.
+        return [{name.upper(): row[name] for name in names} for row in table], opened[hdu].header

@@ -14,6 +14,8 @@ from .psf_shape import centered, fwhm
 #: Stars are brighter than this many sigma in their brightest pixel; candidates, the brightest first, at most.
 _SNR = 20.0
 _CANDIDATES = 400
+#: Stars that are stacked, at most: more take time and tell nothing new.
+_STACKED = 60
 #: Stars differ in width by less than this part; the width is the most common one.
 _WIDTH = 0.12
 
@@ -70,6 +72,7 @@ def psf_from_stars(image: Image, sky: Background, size: int = 25, minimum: int =
     chosen &= np.hypot(*centers.T) < 1.0
     if np.count_nonzero(chosen) < minimum:
         return None
+    chosen &= np.cumsum(chosen) <= _STACKED
     places = np.column_stack([x, y])[chosen] + centers[chosen]
     stamp = _stacked(data, places, size)
     if stamp is None:

@@ -94,17 +94,21 @@ def _calibration(plane: Plane) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     calibration, sky, x, y = found
     ny, nx = plane.shape
-    # A cut keeps the reference pixel of the sky, so that it tells which columns and rows are left.
-    left, below = (
-        round(whole - float(plane.hdu.header.get(key, whole)))
-        for key, whole in zip(("CRPIX1", "CRPIX2"), _REFERENCE, strict=True)
-    )
+    left, below = cut_off(plane)
     calibration = calibration if len(calibration) == nx else calibration[max(left, 0) :][:nx]
     x = x if len(x) == nx else x[max(left, 0) :][:nx]
     y = y if len(y) == ny else y[max(below, 0) :][:ny]
     if not len(calibration) == len(x) == nx or len(y) != ny:
         return None
     return calibration, _interpolated(sky.reshape(sky.shape[-2:]), x, y)
+
+
+def cut_off(plane: Plane) -> tuple[int, int]:
+    """Columns and rows that were cut off before the first pixel: a cut keeps the reference pixel of the sky."""
+    header = plane.hdu.header
+    places = zip(("CRPIX1", "CRPIX2"), _REFERENCE, strict=True)
+    left, below = (round(whole - float(header.get(key, whole))) for key, whole in places)
+    return left, below
 
 
 def _tables(opened: HDUList) -> tuple[np.ndarray, ...] | None:
