@@ -71,8 +71,8 @@ def _images(options: Namespace) -> dict[str, Any]:
     if options.layout:
         raise AstrokerasError("--layout: a pipeline states the layout of its images")
     settings = source.model_dump(include=set(DetectionOptions.model_fields))
-    files = list(source.opened().values())
-    return {"files": files, "psf": source.psf_files(), "options": settings, "detect": source.detect}
+    files = [source.open(band) for band in source.bands]
+    return {"files": files, "psf": source.read_psfs(files), "options": settings, "detect": source.detect}
 
 
 def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "classify": "astrokeras.tasks.classify:Classify",
         "colors": "astrokeras.features.colors:Colors",
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
+        "forced_photometry": "astrokeras.ingest.forced:ForcedPhotometry",
         "extent": "astrokeras.features.extent:Extent",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",

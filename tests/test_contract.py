@@ -8,12 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import scenes
 from astropy import units as u
 from astropy.table import QTable
 
 from astrokeras import Colors, Crossmatch, Magnitudes, registry
 from astrokeras.errors import ChunkError
 from astrokeras.fields import Field
+from astrokeras.ingest.forced import ForcedPhotometry
 from astrokeras.stage import Stage
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.testing import check_stage
@@ -37,6 +39,12 @@ def stages(small_model, table, tmp_path_factory):
     classes = Classify(bands=("u", "g", "r", "i", "z"), classes=("STAR", "GALAXY", "QSO"), train=tiny)
     path = tmp_path_factory.mktemp("other") / "other.ecsv"
     table["ra", "dec", "z_spec"][::2].write(path)
+    images, *_ = scenes.field(size=120, count=12, faint=2000.0)
+    # Positions of the table, on the images of a small field.
+    for name, middle in (("ra", 150), ("dec", 2)):
+        table[name] = (middle + (table[name].value % 1 - 0.5) * 0.01) * u.deg
+    scenes.write(images[:1], path.parent)
+    forced = ForcedPhotometry(files=f"{path.parent}/{{band}}.fits", bands=("r",), box=60)
     other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
     return {
         # On rows that are images: tests/test_exposures.py.
@@ -45,6 +53,7 @@ def stages(small_model, table, tmp_path_factory):
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
         "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],
         "extent": [Extent(bands=("r",))],
+        "forced_photometry": [forced],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
     }

@@ -7,7 +7,7 @@ import pytest
 from astropy.table import QTable
 from ruamel.yaml import YAML
 
-from astrokeras import Crossmatch, Pipeline
+from astrokeras import Pipeline
 from astrokeras.errors import SpecError
 from astrokeras.registry import lookup
 from astrokeras.resources import pipelines_dir
@@ -19,7 +19,16 @@ PAGES = (
     "README.md",
     *(
         f"docs/{name}.rst"
-        for name in ("pipeline_file", "survey_maps", "crossmatch", "command_line", "domain", "evaluation", "neighbours")
+        for name in (
+            "pipeline_file",
+            "survey_maps",
+            "crossmatch",
+            "detection",
+            "command_line",
+            "domain",
+            "evaluation",
+            "neighbours",
+        )
     ),
 )
 
@@ -75,7 +84,8 @@ def test_snippets_on_pages_are_read(text):
             elif name == "split":
                 Split.model_validate(value)
             elif name == "stages":
-                assert [Crossmatch.model_validate(stage["crossmatch"]) for stage in value]
+                parts = [part for stage in value for part in stage.items()]
+                assert [lookup("stages", part).model_validate(keys) for part, keys in parts]
             elif name == "survey":
                 SurveyMap.model_validate(value)
             else:

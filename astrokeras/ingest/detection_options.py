@@ -52,7 +52,7 @@ class DetectionOptions(BaseModel):
     smooth: float | None = Parameter(default=None, gt=0, le=100)
     combine: Literal["mean", "chi"] = "mean"
     deblend: bool = True
-    contrast: float = Parameter(default=0.005, ge=0, le=1)
+    contrast: float = Parameter(default=0.001, ge=0, le=1)
     background: bool = True
     box: int = Parameter(default=128, ge=16, le=4096)
     apertures: tuple[Diameter, ...] = ()
@@ -84,24 +84,20 @@ def photometry_fields(
 
 def shape_fields() -> tuple[Field, ...]:
     """Fields of pixel positions and shapes."""
-    size = {"unit": "arcsec", "ucd": "phys.angSize"}
-    return (
-        Field(
-            name="x", kind="f8", unit="pix", description="Column of the reference image, from 0", ucd="pos.cartesian.x"
-        ),
-        Field(name="y", kind="f8", unit="pix", description="Row of the reference image, from 0", ucd="pos.cartesian.y"),
-        Field(name="half_light_radius", description="Radius that holds half of the Kron flux", **size),
-        Field(name="semi_major", description="Rms width along the major axis", **size),
-        Field(name="semi_minor", description="Rms width along the minor axis", **size),
-        Field(name="kron_radius", description="Semi-major axis of the Kron aperture", **size),
-        Field(name="ellipticity", description="1 - semi_minor / semi_major", ucd="src.ellipticity"),
-        Field(
-            name="theta",
-            unit="deg",
-            description="Position angle of the major axis, from north to east (without WCS: from rows to -x)",
-            ucd="pos.posAng",
-        ),
-        Field(
-            name="snr", description="Flux of the detection bands over its error, in the colour aperture", ucd="stat.snr"
-        ),
+    angle = "Position angle of the major axis, from north to east (without WCS: from rows to negative columns)"
+    place = "in the image of the first detection band, from 0"
+    rows = (
+        ("x", "pix", f"Column {place}", "pos.cartesian.x"),
+        ("y", "pix", f"Row {place}", "pos.cartesian.y"),
+        ("half_light_radius", "arcsec", "Radius that holds half of the Kron flux", "phys.angSize"),
+        ("semi_major", "arcsec", "Rms width along the major axis", "phys.angSize.smajAxis"),
+        ("semi_minor", "arcsec", "Rms width along the minor axis", "phys.angSize.sminAxis"),
+        ("kron_radius", "arcsec", "Semi-major axis of the Kron aperture", "phys.angSize"),
+        ("ellipticity", "", "1 - semi_minor / semi_major", "src.ellipticity"),
+        ("theta", "deg", angle, "pos.posAng"),
+        ("snr", "", "Colour flux of the detection bands over its error", "stat.snr"),
+    )
+    return tuple(
+        Field(name=name, kind="f8" if name in "xy" else "f4", unit=unit, description=said, ucd=ucd)
+        for name, unit, said, ucd in rows
     )

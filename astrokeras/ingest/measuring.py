@@ -52,9 +52,8 @@ class Bands:
         width = options.color_fwhm or target.psf.fwhm * target.pixel_scale
         color, share, zero = {}, {}, np.zeros(1)
         for band in bands:
-            weight = matched_weight(
-                band.psf, target.psf, band.pixel_scale / target.pixel_scale, width / band.pixel_scale
-            )
+            scale = band.pixel_scale
+            weight = matched_weight(band.psf, target.psf, scale / target.pixel_scale, width / scale)
             radius = min(weight.radius, band.psf.radius)
             color[band.band] = weight
             share[band.band] = float((weight.stamps(zero, zero, radius) * band.psf.stamps(zero, zero, radius)).sum())
@@ -86,7 +85,7 @@ def measure(bands: Bands, tile: Tile, options: DetectionOptions) -> dict[str, np
         labels = plane.labels(found.segments, reference, tile)
         sums[name] = _sums(plane, labels, found, own, bands, options)
         flags |= sums[name].pop("flags") | _pixel_flags(plane, labels, found.label[own])
-    flags |= _missing(sums, flags)
+    flags |= _missing(sums, len(own))
     _total(out, sums, bands)
     shapes = {"semi_major": found.a, "semi_minor": found.b, "angle": found.theta, "kron_radius": found.a * found.kron}
     shapes |= {"x": found.x, "y": found.y, "x_peak": found.x_peak, "y_peak": found.y_peak}
@@ -95,7 +94,7 @@ def measure(bands: Bands, tile: Tile, options: DetectionOptions) -> dict[str, np
 
 
 def _sums(plane: Plane, labels: np.ndarray, found: Found, own: np.ndarray, bands: Bands, options: DetectionOptions):
-    """Fluxes of one band: ``psf``, ``color``, ``total`` and apertures, each with ``err_``; and flags of their pixels."""
+    """Fluxes of one band: ``psf``, ``color``, ``total``, apertures, each with ``err_``; and flags of their pixels."""
     prepared, reference = plane.prepared, bands.reference
     x, y = plane.places(found.x, found.y, reference)
     fluxes = psf_photometry.fit(plane, x, y)
@@ -150,14 +149,17 @@ def _pixel_flags(plane: Plane, labels: np.ndarray, wanted: np.ndarray) -> np.nda
     return out | np.where(hit, np.int32(Flag.SATURATED), np.int32(0))
 
 
-def _missing(sums: dict[str, dict[str, np.ndarray]], flags: np.ndarray) -> np.ndarray:
+def _missing(sums: dict[str, dict[str, np.ndarray]], n: int) -> np.ndarray:
     """Flag of objects without a measurement in a band; a flux that is left of one without the others goes too."""
-    out = np.zeros_like(flags)
+    out = np.zeros(n, np.int32)
     for band in sums.values():
         lacks = ~np.isfinite(band["color"])
         for values in band.values():
             values[lacks] = np.nan
         out |= np.where(lacks, np.int32(Flag.MISSING_BAND), np.int32(0))
+        # As of the PSF flux of a star whose core is saturated as far as the fit goes.
+        part = ~lacks & np.any([~np.isfinite(values) for values in band.values()], axis=0)
+        out |= np.where(part, np.int32(Flag.BAD_PHOTOMETRY), np.int32(0))
     return out
 
 

@@ -1,4 +1,4 @@
-"""How noise grows with the size of an aperture, measured on empty sky: pixels that are correlated make it grow faster."""
+"""How noise grows with the size of an aperture, measured on empty sky: it grows faster if pixels are correlated."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import IngestError
-from ..images.image import NJY_ZERO_POINT, Image
+from ..images.image import NJY_ZERO_POINT, Image, Pixel
 from . import noise_growth, psf_stack, sky_mesh, stars
 from .noise_growth import NoiseGrowth
 from .psf_model import Psf
@@ -89,15 +89,20 @@ class Prepared:
 def _read(opened: Any, sky: SkyMesh, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     image = opened.read(rows=rows, columns=columns)
     data = image.data.astype(np.float64) - sky.at("level", rows, columns)
-    mask = image.mask.astype(np.int32) | np.where(np.isfinite(data), 0, 1).astype(np.int32)
+    mask = image.mask.astype(np.int32) | np.where(np.isfinite(data), 0, Pixel.NO_DATA).astype(np.int32)
     if image.sigma is not None:
         variance = image.sigma.astype(np.float64) ** 2
-        mask |= np.where(np.isfinite(variance) & (variance > 0), 0, 1).astype(np.int32)
+        mask |= np.where(np.isfinite(variance) & (variance > 0), 0, Pixel.NO_DATA).astype(np.int32)
     else:
         variance = sky.at("rms", rows, columns).astype(np.float64) ** 2
         if electrons := _electrons(image):
             variance += np.clip(np.nan_to_num(data), 0, None) / electrons
-    none = (mask & 1) != 0
+    # Saturated pixels often have no error and other bits too. They have light, so that the object is not cut in two.
+    bright = ((mask & Pixel.SATURATED) != 0) & np.isfinite(data)
+    mask = np.where(bright, mask & ~np.int32(Pixel.NO_DATA | Pixel.BAD), mask)
+    broken = bright & ~(np.isfinite(variance) & (variance > 0))
+    variance = np.where(broken, sky.at("rms", rows, columns).astype(np.float64) ** 2, variance)
+    none = (mask & Pixel.NO_DATA) != 0
     return np.where(none, 0.0, data), np.where(none, np.inf, variance), mask
 
 
@@ -144,12 +149,13 @@ def prepare(
         sigma = np.sqrt(np.where(bad, sky.rms.max() ** 2, variance))
         patches.append((data, sigma, _taken(data, sky.at("rms", tile.rows, tile.columns), bad)))
         parts.append((data, sigma, bad))
-    psf = psf or _estimated(parts)
+    made = psf or _estimated(parts)
     noise = noise_growth.measure(patches)
-    notes = [f"{opened.band}: PSF: {psf.said}"] if psf.said and "stack" not in psf.said else []
+    stacked = made is psf or made.said.startswith("a stack")
+    notes = [] if stacked else [f"{opened.band}: PSF: {made.said}"]
     if not len(noise.pixels):
         notes.append(f"{opened.band}: too little empty sky to measure how noise is correlated; errors take it as not")
-    return Prepared(opened, sky, psf, noise, scale, (*getattr(opened, "notes", ()), *notes))
+    return Prepared(opened, sky, made, noise, scale, (*getattr(opened, "notes", ()), *notes))
 
 
 def _estimated(parts: list) -> Psf:

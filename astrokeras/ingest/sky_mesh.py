@@ -43,7 +43,9 @@ class SkyMesh:
         if what == "level":
             mesh = np.pad(mesh, [(int(n > 1),) * 2 for n in mesh.shape], mode="reflect", reflect_type="odd")
         off = [(large - small) // 2 for large, small in zip(mesh.shape, self.level.shape, strict=True)]
-        y, x = ((np.arange(s.start, s.stop) + 0.5) / self.box - 0.5 + o for s, o in zip((rows, columns), off, strict=True))
+        y, x = (
+            (np.arange(s.start, s.stop) + 0.5) / self.box - 0.5 + o for s, o in zip((rows, columns), off, strict=True)
+        )
         places = np.broadcast_arrays(np.clip(y, 0, mesh.shape[0] - 1)[:, None], np.clip(x, 0, mesh.shape[1] - 1))
         return ndimage.map_coordinates(mesh, places, order=3, mode="nearest").astype(np.float32)
 

@@ -37,9 +37,9 @@ class Run:
         Folder of what is written.
     given : Injection
         Which sources.
-    psf : mapping of str to float or str
-        By band, FWHM in arcsec of a Moffat profile, or the path of an image of the PSF; by default the PSF is made of
-        the image's own stars.
+    psf : mapping of str to float, str or Psf
+        By band, FWHM in arcsec of a Moffat profile, the path of a PSF, or the PSF; by default it is made of the
+        image's own stars.
     repeats : int
         How many images are made, each with other sources.
     measure : bool
@@ -53,7 +53,7 @@ class Run:
     files: Sequence[ImageFile]
     out: Path
     given: Injection
-    psf: Mapping[str, float | str] = field(default_factory=dict)
+    psf: Mapping[str, float | str | Psf] = field(default_factory=dict)
     repeats: int = 1
     measure: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -133,14 +133,16 @@ def _check(job: Run, images: Mapping[str, Image]) -> None:
                 raise IngestError(f"{what}: there is no image of band {band!r} (there are {', '.join(images)})")
 
 
-def _psf(image: Image, stated: float | str | None, options: Mapping[str, Any]) -> Psf:
+def _psf(image: Image, stated: float | str | Psf | None, options: Mapping[str, Any]) -> Psf:
     """PSF of an image: as stated, or made of its stars."""
     from ..ingest.prepared import Held, prepare, scale_of
     from ..ingest.psf_files import read_psf
     from ..ingest.psf_model import Psf
 
+    if isinstance(stated, Psf):
+        return stated
     if isinstance(stated, str):
-        return read_psf(stated, image.band)
+        return read_psf(stated, image.band, image.shape)
     if stated is None:
         return prepare(Held(image), options.get("box", 128), options.get("background", True)).psf
     fwhm = stated / (scale_of(image) or np.nan)
