@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import scenes
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
@@ -16,6 +17,7 @@ from astropy.wcs import WCS
 from astrokeras import Colors, Crossmatch, Cutouts, Magnitudes, registry
 from astrokeras.errors import ChunkError
 from astrokeras.fields import Field
+from astrokeras.ingest.forced import ForcedPhotometry
 from astrokeras.stage import Stage
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.testing import check_stage
@@ -60,6 +62,12 @@ def stages(small_model, table, tmp_path_factory):
     classes = Classify(bands=("u", "g", "r", "i", "z"), classes=("STAR", "GALAXY", "QSO"), train=tiny)
     path = tmp_path_factory.mktemp("other") / "other.ecsv"
     table["ra", "dec", "z_spec"][::2].write(path)
+    images, *_ = scenes.field(size=120, count=12, faint=2000.0)
+    # Positions of the table, on the images of a small field.
+    for name, middle in (("ra", 150), ("dec", 2)):
+        table[name] = (middle + (table[name].value % 1 - 0.5) * 0.01) * u.deg
+    scenes.write(images[:1], path.parent)
+    forced = ForcedPhotometry(files=f"{path.parent}/{{band}}.fits", bands=("r",), box=60)
     other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
     images = write_images(tmp_path_factory.mktemp("images"), table)
     cutouts = {"images": images, "bands": ("g", "r"), "size": 12}
@@ -74,6 +82,7 @@ def stages(small_model, table, tmp_path_factory):
             Cutouts(**cutouts, resample={"to": "r"}, errors=True, where="dec > 20"),
         ],
         "extent": [Extent(bands=("r",))],
+        "forced_photometry": [forced],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
     }

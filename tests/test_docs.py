@@ -24,6 +24,7 @@ PAGES = (
             "survey_maps",
             "crossmatch",
             "cutouts",
+            "detection",
             "command_line",
             "domain",
             "evaluation",
