@@ -1,10 +1,13 @@
 """Patches of sky told apart by flux errors, and folds that do not cut them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from astrokeras.tasks import cross_fit
 from astrokeras.tasks.cross_fit import folds_of, together
 from astrokeras.tasks.examples import Examples
 from astrokeras.tasks.patches import LEAST_ROWS, TOLERANCE, patches
@@ -102,3 +105,35 @@ def test_folds_cut_neither_patches_nor_objects():
 def test_few_rows_are_no_patches(rows):
     tensors = survey(11, rows=1500)[1]
     assert patches({name: values[:rows] for name, values in tensors.items()}, 2) is None
+
+
+class Marker:
+    """Stands for a network: its output says which plates it was trained on."""
+
+    def __init__(self, plates):
+        self.seen = np.isin(np.arange(30), plates)
+
+    def __call__(self, tensors, training):
+        return {"z_pdf": np.tile(self.seen, (len(tensors["flux_err"]), 1))}
+
+
+def test_no_network_has_seen_the_patch_that_it_predicts(monkeypatch):
+    plate, tensors = survey(12)
+    train = Examples(tensors, plate.astype(float))
+
+    def without(learner, rows, chosen, number, on_epoch):
+        return Marker(rows["train"].target[chosen])
+
+    monkeypatch.setattr(cross_fit, "_without", without)
+    learner = SimpleNamespace(
+        card=SimpleNamespace(outputs=[SimpleNamespace(name="z_pdf")]), folds=5, recipe=SimpleNamespace(seed=1)
+    )
+    few = train.take(np.arange(20))
+    held = cross_fit.held_out(learner, {"train": train, "validate": few, "calibrate": few})
+    seen = held.output[np.arange(1500), held.examples.target.astype(int)]
+    assert held.patches == 30 and len(held.examples) == 1500 and not seen.any()
+    assert held.output.sum(axis=1).min() >= 20
+    error = np.random.default_rng(13).lognormal(7, 0.3, tensors["flux_err"].shape).astype("float32")
+    uneven = Examples({**tensors, "flux_err": error}, train.target)
+    held = cross_fit.held_out(learner, {"train": uneven, "validate": few, "calibrate": few})
+    assert held.patches == 0 and held.output[np.arange(1500), held.examples.target.astype(int)].all()
