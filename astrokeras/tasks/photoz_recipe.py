@@ -48,7 +48,7 @@ class PhotozRecipe(Recipe):
     magnitude_band : str, optional
         Band whose magnitude the recalibration follows; by default that of the highest signal to noise.
     error_jitter : float
-        As in `Recipe`; more here, because redshifts of a patch of sky have its clusters of galaxies and its zero points in
+        As in `Recipe`; more here, because redshifts of a patch of sky have its clusters of galaxies and zero points in
         common.
     """
 
