@@ -23,6 +23,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "colors": "astrokeras.features.colors:Colors",
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
         "extent": "astrokeras.features.extent:Extent",
+        "hog": "astrokeras.features.hog:Hog",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
     },
