@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .apertures import bounds, covered
+from .apertures import REACH, covered, rows, span
 from .compiled import compiled
 
 #: Of a centre outside of the stamp, or where there is no light.
@@ -19,28 +19,29 @@ _EVALUATIONS = 400
 
 
 @compiled
-def _pixel(image, i, j):
-    return image[i, j] if 0 <= i < image.shape[0] and 0 <= j < image.shape[1] else 0.0
+def turned(image, masked, radius):
+    """Image and unmasked pixels, and both turned by 180 degrees, with a border that the aperture may reach into."""
+    height, width = image.shape
+    border = min(math.ceil(radius), max(height, width)) + 3
+    known = np.where(masked, 0.0, 1.0)
+    back = np.zeros((height + 2 * border, width + 2 * border))
+    back[border : border + height, border : border + width] = image[::-1, ::-1]
+    back_known = np.ones(back.shape)
+    back_known[border : border + height, border : border + width] = known[::-1, ::-1]
+    return image, known, back, back_known, border
 
 
 @compiled
-def _is_masked(masked, y, x):
-    i, j = math.floor(y + 0.5), math.floor(x + 0.5)
-    return 0 <= i < masked.shape[0] and 0 <= j < masked.shape[1] and masked[i, j]
-
-
-@compiled
-def asymmetry_at(image, masked, x, y, radius, sky):
+def asymmetry_at(pair, x, y, radius, sky):
     """Asymmetry about a centre in a circle (Conselice et al. 2000, ApJ 529, 886; Lotz et al. 2004, eq. 10).
 
     Parameters
     ----------
-    image : ndarray
-        ``(y, x)``, 0 where masked; turned by linear interpolation.
-    masked : ndarray of bool
-        A pixel counts if it is not masked, nor the one opposite.
-    radius : float
-        Of the circle.
+    pair : tuple
+        From `turned`. Turned about a centre between pixels, an image is interpolated linearly. A pixel counts if it is
+        not masked, nor the one opposite.
+    x, y, radius : float
+        The circle, in pixels.
     sky : float
         Asymmetry of the sky per pixel, which is subtracted.
 
@@ -49,32 +50,59 @@ def asymmetry_at(image, masked, x, y, radius, sky):
     float
         100 for a centre outside of the image, or where there is no light.
     """
+    image, known, back, back_known, border = pair
     height, width = image.shape
     if not (0 <= x < width and 0 <= y < height):
         return _IMPOSSIBLE
-    row, column = math.floor(2 * y), math.floor(2 * x)
-    dy, dx = 2 * y - row, 2 * x - column
-    y0, y1 = bounds(y, radius, height)
-    x0, x1 = bounds(x, radius, width)
+    # Pixel (i, j) lies opposite of 2y - i, 2x - j, which is in the turned image a shift.
+    row, column = height - 1 + border - math.floor(2 * y), width - 1 + border - math.floor(2 * x)
+    weights = (2 * y - math.floor(2 * y), 2 * x - math.floor(2 * x))
+    mask_row = height - 1 + border - math.floor(2 * y + 0.5)
+    mask_column = width - 1 + border - math.floor(2 * x + 0.5)
     area = total = difference = 0.0
+    y0, y1 = rows(y, radius, radius, 1.0, 0.0, height)
     for i in range(y0, y1):
-        for j in range(x0, x1):
+        lines = (
+            image[i],
+            known[i],
+            back_known[mask_row + i, mask_column:],
+            back[row + i, column - 1 :],
+            back[row + i - 1, column - 1 :],
+        )
+        x0, x1 = span(i - y, x, radius, radius, 1.0, 0.0, 1 + REACH / radius, width)
+        inner, outer = span(i - y, x, radius, radius, 1.0, 0.0, 1 - REACH / radius, width)
+        if inner >= outer:
+            inner = outer = x1
+        else:
+            number, light, change = _compare(lines, weights, inner, outer)
+            area, total, difference = area + number, total + light, difference + change
+        for j in range(x0, x1 - (outer - inner)):
+            j += outer - inner if j >= inner else 0
             part = covered(j - x, i - y, radius, radius, 1.0, 0.0)
-            if part == 0 or masked[i, j] or _is_masked(masked, 2 * y - i, 2 * x - j):
-                continue
-            k, l = row - i, column - j
-            near = (1 - dx) * _pixel(image, k, l) + dx * _pixel(image, k, l + 1)
-            far = (1 - dx) * _pixel(image, k + 1, l) + dx * _pixel(image, k + 1, l + 1)
-            area += part
-            total += part * abs(image[i, j])
-            difference += part * abs((1 - dy) * near + dy * far - image[i, j])
+            number, light, change = _compare(lines, weights, j, j + 1)
+            area, total, difference = area + part * number, total + part * light, difference + part * change
     return (difference - area * sky) / total if total > 0 else _IMPOSSIBLE
 
 
 @compiled
+def _compare(lines, weights, start, stop):
+    """Pixels of a row: their number, their light, and their difference to the opposite ones."""
+    image, known, opposite_known, near, far = lines
+    dy, dx = weights
+    number = light = difference = 0.0
+    for j in range(start, stop):
+        counted = known[j] * opposite_known[j]
+        opposite = (1 - dy) * ((1 - dx) * near[j + 1] + dx * near[j]) + dy * ((1 - dx) * far[j + 1] + dx * far[j])
+        number += counted
+        light += counted * abs(image[j])
+        difference += counted * abs(opposite - image[j])
+    return number, light, difference
+
+
+@compiled
 def _value(target, point):
-    image, masked, radius, sky, misses = target
-    found = asymmetry_at(image, masked, point[0], point[1], radius, sky)
+    pair, radius, sky, misses = target
+    found = asymmetry_at(pair, point[0], point[1], radius, sky)
     misses[0] += found == _IMPOSSIBLE
     return found
 
@@ -105,13 +133,13 @@ def _improve(target, points, found):
 
 
 @compiled
-def least_asymmetry(image, masked, start, radius, sky):
+def least_asymmetry(pair, start, radius, sky):
     """Centre ``(x, y)`` with the least asymmetry near ``start``, and whether all centres tried were possible.
 
     The simplex of Nelder & Mead (1965, Computer Journal 7, 308), with the steps of scipy and statmorph.
     """
     misses = np.zeros(1, np.int64)
-    target = (image, masked, radius, sky, misses)
+    target = (pair, radius, sky, misses)
     points, found = np.empty((3, 2)), np.empty(3)
     for k in range(3):
         points[k] = start

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from .apertures import ring_light
+from .apertures import pixels, ring_light
 from .segments import piece
 from .views import View
 
@@ -33,8 +33,7 @@ def petrosian_segment(
         False if there are others, none, or if all pixels are.
     """
     smooth = ndimage.gaussian_filter(view.image, _SMOOTHING * a, mode="constant")
-    nothing = np.zeros(smooth.shape, bool)
-    total, _ = ring_light(smooth, nothing, *centre, a, elongation, theta, 1.0)
+    total, _ = ring_light(pixels(smooth, np.zeros(smooth.shape, bool)), *centre, a, elongation, theta, 1.0)
     area = math.pi * ((a + 0.5) ** 2 - (a - 0.5) ** 2) / elongation
     above = smooth >= total / area
     count = np.count_nonzero(above)
@@ -44,7 +43,7 @@ def petrosian_segment(
     return segment, np.count_nonzero(segment) == count
 
 
-def gini(pixels: np.ndarray) -> float:
+def gini(values: np.ndarray) -> float:
     """Gini coefficient of absolute values: 0 if all are equal, 1 if one has it all (Lotz et al. 2004, eq. 6).
 
     NaN for fewer than two pixels, or without light.
@@ -54,7 +53,7 @@ def gini(pixels: np.ndarray) -> float:
     >>> gini(np.array([1.0, 1.0, 1.0])), gini(np.array([0.0, 0.0, 5.0]))
     (0.0, 1.0)
     """
-    ordered = np.sort(np.abs(pixels))
+    ordered = np.sort(np.abs(values))
     n, total = len(ordered), ordered.sum()
     if n < 2 or total == 0:
         return math.nan

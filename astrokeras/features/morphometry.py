@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy import ndimage
 
-from .apertures import light, light_radius, petrosian_radius
-from .asymmetry import asymmetry_at, least_asymmetry
+from .apertures import light, light_radius, petrosian_radius, pixels
+from .asymmetry import asymmetry_at, least_asymmetry, turned
 from .clumps import agrees, gini, m20, petrosian_segment
 from .views import View, look
 
@@ -68,17 +68,16 @@ def measure(image: np.ndarray, segments: np.ndarray, label: int, masked: np.ndar
     checks = []
     centroid = _centroid(view, checks)
     shape.x_centroid, shape.y_centroid = centroid[0] + view.corner[1], centroid[1] + view.corner[0]
-    radius, fine = petrosian_radius(view.image, view.masked, *centroid, 1.0, 0.0)
+    field = pixels(view.image, view.masked)
+    radius, fine = petrosian_radius(field, *centroid, 1.0, 0.0)
     checks.append(fine)
-    centre = _centre(view, centroid, radius, checks)
-    sky = float(np.abs(view.sky[::-1, ::-1] - view.sky).mean()) if view.sky.size else 0.0
-    shape.asymmetry = _known(asymmetry_at(view.image, view.masked, *centre, _APERTURE * radius, sky), checks)
+    centre, shape.asymmetry = _centre(view, centroid, radius, checks)
     elongation, theta = _ellipse(view.galaxy, centre, checks)
     shape.ellipticity, shape.orientation = 1 - 1 / elongation, math.degrees(theta)
-    shape.petrosian, fine = petrosian_radius(view.image, view.masked, *centre, 1.0, 0.0)
-    shape.petrosian_ellip, elliptic = petrosian_radius(view.image, view.masked, *centre, elongation, theta)
+    shape.petrosian, fine = petrosian_radius(field, *centre, 1.0, 0.0)
+    shape.petrosian_ellip, elliptic = petrosian_radius(field, *centre, elongation, theta)
     checks += [fine, elliptic, view.sky.size > 0 and abs(view.sky.mean()) <= view.sky.std()]
-    _concentration(shape, view, centre, checks)
+    _concentration(shape, field, centre, checks)
     shape.smoothness = _smoothness(view, centre, shape.petrosian, checks)
     segment, fine = petrosian_segment(view, centroid, shape.petrosian_ellip, elongation, theta)
     checks += [fine, agrees(view, segment)]
@@ -106,12 +105,13 @@ def _centroid(view: View, checks: list[bool]) -> Point:
     return cx, cy
 
 
-def _centre(view: View, centroid: Point, radius: float, checks: list[bool]) -> Point:
-    """Centre ``(x, y)`` of least asymmetry, not far from the centroid or, if it is, from the brightest pixel."""
+def _centre(view: View, centroid: Point, radius: float, checks: list[bool]) -> tuple[Point, float]:
+    """Centre ``(x, y)`` of least asymmetry, not far from the centroid or, if it is, from the brightest pixel; and A."""
     sky = float(np.abs(view.sky[::-1, ::-1] - view.sky).mean()) if view.sky.size else 0.0
+    pair = turned(view.image, view.masked, _APERTURE * radius)
     y, x = np.unravel_index(np.argmax(view.galaxy), view.galaxy.shape)
     for k, start in enumerate((centroid, (float(x), float(y)))):
-        found, possible = least_asymmetry(view.image, view.masked, np.array(start), _APERTURE * radius, sky)
+        found, possible = least_asymmetry(pair, np.array(start), _APERTURE * radius, sky)
         near = math.dist(found, start) <= _CORE * radius
         # A second search is suspicious by itself.
         checks += [possible, near, k == 0]
@@ -119,7 +119,7 @@ def _centre(view: View, centroid: Point, radius: float, checks: list[bool]) -> P
             break
     centre = (float(found[0]), float(found[1])) if near else centroid
     checks.append(view.image[int(centre[1]), int(centre[0])] != 0)
-    return centre
+    return centre, asymmetry_at(pair, *centre, _APERTURE * radius, sky)
 
 
 def _ellipse(galaxy: np.ndarray, centre: Point, checks: list[bool]) -> tuple[float, float]:
@@ -134,10 +134,10 @@ def _ellipse(galaxy: np.ndarray, centre: Point, checks: list[bool]) -> tuple[flo
     return math.sqrt(long / short), 0.5 * math.atan2(2 * xy, xx - yy)
 
 
-def _concentration(shape: Shape, view: View, centre: Point, checks: list[bool]) -> None:
+def _concentration(shape: Shape, field: tuple, centre: Point, checks: list[bool]) -> None:
     """Radii with 20, 50 and 80 % of the light, and 5 log10(r80 / r20) (Bershady et al. 2000, AJ 119, 2645)."""
     for percent in (20, 50, 80):
-        radius, fine = light_radius(view.image, *centre, _APERTURE * shape.petrosian, percent / 100)
+        radius, fine = light_radius(field, *centre, _APERTURE * shape.petrosian, percent / 100)
         checks += [fine, radius > 0]
         setattr(shape, f"r{percent}", radius if radius > 0 else math.nan)
     shape.concentration = 5 * math.log10(shape.r80 / shape.r20)
@@ -146,10 +146,8 @@ def _concentration(shape: Shape, view: View, centre: Point, checks: list[bool]) 
 def _smoothness(view: View, centre: Point, petrosian: float, checks: list[bool]) -> float:
     """Light in small clumps (Lotz et al. 2004, eq. 11): what a mean filter takes away, less that of the sky."""
     side = max(1, int(_CORE * petrosian))
-    clumps, total = (
-        _ring(image, centre, _CORE * petrosian, _APERTURE * petrosian)
-        for image in (_above_mean(view.image, side), view.image)
-    )
+    inner, outer = _CORE * petrosian, _APERTURE * petrosian
+    clumps, total = (_ring(image, centre, inner, outer) for image in (_above_mean(view.image, side), view.image))
     if not total > 0:
         return _known(math.nan, checks)
     area = math.pi * (_APERTURE**2 - _CORE**2) * petrosian**2
@@ -162,5 +160,5 @@ def _above_mean(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _ring(image: np.ndarray, centre: Point, inner: float, outer: float) -> float:
-    nothing = np.zeros(image.shape, bool)
-    return light(image, nothing, *centre, outer, outer, 0.0)[0] - light(image, nothing, *centre, inner, inner, 0.0)[0]
+    field = pixels(image, np.zeros(image.shape, bool))
+    return light(field, *centre, outer, outer, 0.0)[0] - light(field, *centre, inner, inner, 0.0)[0]
