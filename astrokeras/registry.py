@@ -26,6 +26,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "hog": "astrokeras.features.hog:Hog",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
+        "shapes": "astrokeras.features.shapes:Shapes",
     },
     "outputs": {
         "votable": "astrokeras.export.votable:VOTable",

@@ -139,7 +139,7 @@ def test_keeps_the_contract(options):
 
 
 def test_another_size_or_band_is_an_error():
-    with pytest.raises(ChunkError, match="have 24 x 24 pixels .*says 32 x 32"):
+    with pytest.raises(ChunkError, match=r"have 24 x 24 pixels .*says 32 x 32"):
         Hog(size=32)(table())
     with pytest.raises(ChunkError, match=r"no band \['z'\]"):
         Hog(size=24, bands=["z"])(table())

@@ -13,9 +13,12 @@ from .compiled import compiled
 
 #: Half of the diagonal of a pixel.
 REACH = 0.7072
-#: Trial radii of a search, and the precision of what it finds, in pixels.
+#: Trial radii of a search, the precision of what it finds, in pixels, and most steps.
 _TRIALS = 100
 _PRECISION = 1e-7
+_STEPS = 100
+#: Area of an aperture, in pixels, that is none.
+_NOTHING = 1e-9
 
 
 @compiled
@@ -77,7 +80,7 @@ def rows(y, a, b, cosine, sine, height):
 
 @compiled
 def span(dy, x, a, b, cosine, sine, factor, width):
-    """Pixels of a row at ``dy`` from the middle of an ellipse, times a factor: the first, and the one after the last."""
+    """First pixel of a row at ``dy`` from the middle of an ellipse, times a factor, and the one after the last."""
     if factor <= 0:
         return 0, 0
     square = (cosine / a) ** 2 + (sine / b) ** 2
@@ -86,7 +89,7 @@ def span(dy, x, a, b, cosine, sine, factor, width):
     if root < 0:
         return 0, 0
     root = math.sqrt(root)
-    first = max(0, math.ceil(x + (-half - root) / square))
+    first = min(width, max(0, math.ceil(x + (-half - root) / square)))
     return first, max(first, min(width, math.floor(x + (-half + root) / square) + 1))
 
 
@@ -137,16 +140,15 @@ def ring_light(field, x, y, a, elongation, theta, width):
 
 
 @compiled
-def _mean(total, area):
-    return abs(total / area) if area > 1e-9 else 0.0
-
-
-@compiled
 def _excess(field, x, y, a, elongation, theta, eta):
-    """Brightness on an ellipse over that within it, minus eta; and whether there is light within."""
+    """Brightness on an ellipse over that within it, minus eta; and whether there are light within and pixels on it."""
     total, area = light(field, x, y, a, a / elongation, theta)
     ring, ring_area = ring_light(field, x, y, a, elongation, theta, 1.0)
-    within, on = _mean(total, area), _mean(ring, ring_area)
+    within = abs(total / area) if area > _NOTHING else 0.0
+    if ring_area < _NOTHING:
+        # Beyond the stamp: there a circle has no light, and an ellipse is not at the Petrosian radius, in statmorph.
+        return (0.0 if elongation == 1 or within == 0 else 1.0) - eta, False
+    on = abs(ring / ring_area)
     if within == 0:
         return (1.0 if on > 0 else 0.0) - eta, False
     return on / within - eta, True
@@ -156,7 +158,8 @@ def _excess(field, x, y, a, elongation, theta, eta):
 def petrosian_radius(field, x, y, elongation, theta, eta=0.2):
     """Semi-major axis where the brightness is ``eta`` times the mean within, and whether it is well defined.
 
-    Petrosian 1976, ApJ 209, L1; Lotz et al. 2004, AJ 128, 163, eq. 4. The innermost of several; with a ring 1 pixel wide.
+    Petrosian 1976, ApJ 209, L1; Lotz et al. 2004, AJ 128, 163, eq. 4. The innermost of several; with a ring 1 pixel
+    wide.
     """
     largest = math.hypot(field[0].shape[0], field[0].shape[1]) * elongation
     ends, values = np.zeros(2), np.zeros(2)
@@ -173,13 +176,14 @@ def petrosian_radius(field, x, y, elongation, theta, eta=0.2):
     if ends[1] == 0:
         return largest, False
     last, side = 0.0, -1
-    while True:
+    for _ in range(_STEPS):
         a = _guess(ends, values)
         if abs(a - last) < _PRECISION:
-            return a, fine
+            break
         excess, lit = _excess(field, x, y, a, elongation, theta, eta)
         fine = fine and lit
         last, side = a, _narrow(ends, values, a, excess, side)
+    return last, fine
 
 
 @compiled
@@ -197,12 +201,13 @@ def light_radius(field, x, y, largest, fraction):
         if end:
             break
     last, side = 0.0, -1
-    while True:
+    for _ in range(_STEPS):
         r = _guess(ends, values)
         if abs(r - last) < _PRECISION:
-            return r, total > 0
+            break
         part, _ = light(field, x, y, r, r, 0.0)
         last, side = r, _narrow(ends, values, r, fraction - abs(part / total), side)
+    return last, total > 0
 
 
 @compiled

@@ -56,43 +56,43 @@ def asymmetry_at(pair, x, y, radius, sky):
         return _IMPOSSIBLE
     # Pixel (i, j) lies opposite of 2y - i, 2x - j, which is in the turned image a shift.
     row, column = height - 1 + border - math.floor(2 * y), width - 1 + border - math.floor(2 * x)
-    weights = (2 * y - math.floor(2 * y), 2 * x - math.floor(2 * x))
     mask_row = height - 1 + border - math.floor(2 * y + 0.5)
     mask_column = width - 1 + border - math.floor(2 * x + 0.5)
+    shift = (2 * y - math.floor(2 * y), 2 * x - math.floor(2 * x), column, mask_column)
     area = total = difference = 0.0
     y0, y1 = rows(y, radius, radius, 1.0, 0.0, height)
     for i in range(y0, y1):
         lines = (
             image[i],
             known[i],
-            back_known[mask_row + i, mask_column:],
-            back[row + i, column - 1 :],
-            back[row + i - 1, column - 1 :],
+            back_known[mask_row + i],
+            back[row + i],
+            back[row + i - 1],
         )
         x0, x1 = span(i - y, x, radius, radius, 1.0, 0.0, 1 + REACH / radius, width)
         inner, outer = span(i - y, x, radius, radius, 1.0, 0.0, 1 - REACH / radius, width)
         if inner >= outer:
             inner = outer = x1
         else:
-            number, light, change = _compare(lines, weights, inner, outer)
+            number, light, change = _compare(lines, shift, inner, outer)
             area, total, difference = area + number, total + light, difference + change
         for j in range(x0, x1 - (outer - inner)):
             j += outer - inner if j >= inner else 0
             part = covered(j - x, i - y, radius, radius, 1.0, 0.0)
-            number, light, change = _compare(lines, weights, j, j + 1)
+            number, light, change = _compare(lines, shift, j, j + 1)
             area, total, difference = area + part * number, total + part * light, difference + part * change
     return (difference - area * sky) / total if total > 0 else _IMPOSSIBLE
 
 
 @compiled
-def _compare(lines, weights, start, stop):
+def _compare(lines, shift, start, stop):
     """Pixels of a row: their number, their light, and their difference to the opposite ones."""
     image, known, opposite_known, near, far = lines
-    dy, dx = weights
+    dy, dx, column, mask_column = shift
     number = light = difference = 0.0
     for j in range(start, stop):
-        counted = known[j] * opposite_known[j]
-        opposite = (1 - dy) * ((1 - dx) * near[j + 1] + dx * near[j]) + dy * ((1 - dx) * far[j + 1] + dx * far[j])
+        counted, k = known[j] * opposite_known[mask_column + j], column + j
+        opposite = (1 - dy) * ((1 - dx) * near[k] + dx * near[k - 1]) + dy * ((1 - dx) * far[k] + dx * far[k - 1])
         number += counted
         light += counted * abs(image[j])
         difference += counted * abs(opposite - image[j])

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from scipy import ndimage
+from scipy.optimize import brentq
 
 from .apertures import pixels, ring_light
 from .segments import piece
@@ -23,7 +24,7 @@ _LEAST_OVERLAP = 0.25
 def petrosian_segment(
     view: View, centre: tuple[float, float], a: float, elongation: float, theta: float
 ) -> tuple[np.ndarray, bool]:
-    """Pixels brighter than the ellipse with the Petrosian semi-major axis, once smoothed (Lotz et al. 2004, section 3.1).
+    """Pixels brighter than the Petrosian ellipse, once smoothed (Lotz et al. 2004, section 3.1).
 
     Returns
     -------
@@ -94,21 +95,20 @@ def agrees(view: View, segment: np.ndarray) -> bool:
     brightest = np.unravel_index(np.argmax(view.galaxy), light.shape)
     values = np.sort(light[view.segment])
 
-    def clump(q: float) -> tuple[np.ndarray, float]:
-        threshold = values[int(q * (len(values) - 1))]
-        main = piece(light >= threshold, *brightest)
-        return main, threshold - _ETA * light[main].mean()
+    def threshold(q: float) -> float:
+        return values[int(q * (len(values) - 1))]
 
-    main, excess = clump(0.0)
-    if excess > 0:
+    def main(q: float) -> np.ndarray:
+        return piece(light >= threshold(q), *brightest)
+
+    def excess(q: float) -> float:
+        return threshold(q) / light[main(q)].mean() - _ETA
+
+    if excess(0.0) > 0:
         # The edge of the object is brighter: there is no such segment.
         return True
-    low, high = 0.0, 1.0
-    while high - low > 1 / len(values):
-        middle = 0.5 * (low + high)
-        main, excess = clump(middle)
-        low, high = (low, middle) if excess > 0 else (middle, high)
-    even = ndimage.uniform_filter(main.astype(float), _BOX) > 0.5
+    found = main(brentq(excess, 0.0, 1.0, xtol=1 / len(values)))
+    even = ndimage.uniform_filter(found.astype(float), _BOX) > 0.5
     if not even[brightest]:
         return False
     even = piece(even, *brightest)

@@ -52,7 +52,8 @@ def hog(
     Parameters
     ----------
     stamps : array_like
-        ``(n, y, x)`` or ``(n, y, x, band)``. Of several bands, each pixel counts in the one where its gradient is longest.
+        ``(n, y, x)`` or ``(n, y, x, band)``. Of several bands, each pixel counts in the one where its gradient is
+        longest.
     orientations : int
         Bins of 180 degrees.
     pixels_per_cell, cells_per_block : tuple of int
@@ -92,7 +93,7 @@ def hog(
     stamps = np.asarray(stamps)
     single = stamps.dtype.kind == "f" and stamps.dtype.itemsize <= 4
     stamps = np.ascontiguousarray(stamps, np.float32 if single else np.float64)
-    if stamps.ndim not in (3, 4) or not stamps.size and len(stamps):
+    if stamps.ndim not in (3, 4) or (not stamps.size and len(stamps)):
         raise ValueError(f"stamps must have the axes (n, y, x) or (n, y, x, band), got the shape {stamps.shape}")
     if block_norm not in NORMS:
         raise ValueError(f"block_norm must be one of {list(NORMS)}, got {block_norm!r}")
@@ -110,13 +111,13 @@ def hog(
 
 
 class Hog(StampStage):
-    """Histograms of oriented gradients of stamps, a column of vectors; an input for ``classify`` under ``extra``.
+    """Histograms of oriented gradients of stamps: a column of vectors, to be used as an input of models.
 
-    The descriptor of scikit-image, `skimage.feature.hog` (Dalal & Triggs 2005, CVPR 1, 886): it tells disks from arms and
-    bars, and one sense of winding from the other; it is blind to brightness and, nearly, to size.
+    The descriptor of scikit-image, `skimage.feature.hog` (Dalal & Triggs 2005, CVPR 1, 886): it tells disks from arms
+    and bars, and one sense of winding from the other; it is blind to brightness and, nearly, to size.
 
-    Missing pixels make no gradient, so that a hole has no edge; the object is flagged ``MASKED_PIXELS``. A stamp without
-    any pixel gives NaN and ``NO_DATA``.
+    Missing pixels make no gradient, so that a hole has no edge; the object is flagged ``MASKED_PIXELS``. A stamp
+    without any pixel gives NaN and ``NO_DATA``.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class Shape:
     y_centroid: float = math.nan
     #: Whether all is what its definition means: False where statmorph flags.
     fine: bool = False
-    #: Whether no pixel of the aperture is missing.
+    #: Whether no pixel of the aperture of C, A and S is missing.
     whole: bool = True
 
 
@@ -84,6 +84,8 @@ def measure(image: np.ndarray, segments: np.ndarray, label: int, masked: np.ndar
     shape.gini = _known(gini(view.image[segment]), checks)
     shape.m20 = _known(m20(np.where(segment, view.image, 0.0)), checks)
     shape.fine = all(checks)
+    y, x = np.nonzero(view.missing)
+    shape.whole = not np.any(np.hypot(y - centre[1], x - centre[0]) <= _APERTURE * shape.petrosian)
     return shape
 
 

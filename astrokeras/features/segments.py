@@ -50,9 +50,9 @@ def sky_level(pixels: np.ndarray) -> tuple[float, float]:
 def segment(image: np.ndarray, threshold: float = 1.5) -> np.ndarray:
     """Segments of an image ``(y, x)``: 0 sky, 1 the object in the middle, 2 all others; missing pixels are sky.
 
-    Pixels, averaged over 3 x 3, that are more than ``threshold`` standard deviations of single pixels above the median of
-    the sky. Those that hang together, over sides and corners, are one segment; the object is the segment nearest to the
-    middle of the stamp. Objects that touch are not taken apart.
+    Pixels, averaged over 3 x 3, that are more than ``threshold`` standard deviations of single pixels above the median
+    of the sky. Those that hang together, over sides and corners, are one segment; the object is the segment nearest to
+    the middle of the stamp. Objects that touch are not taken apart.
     """
     from scipy import ndimage
 

@@ -53,15 +53,15 @@ class StampStage(Stage):
             said = f"{self.stamp!r} has cells of shape {found.shape}"
             require(len(found.shape) == 3, f"{said}; stamps have (y, x, band)")
             self._check_size(found.shape[:2])
-            self._places(found.shape[2], found.meta.get("bands"))
+            self.places(found.shape[2], found.meta.get("bands"))
         return ()
 
-    def planes(self, chunk: QTable, column: str | None = None) -> np.ndarray:
-        """Pixels ``(n, y, x, band)`` of the bands that the stage works on, in its order."""
-        cells = chunk[self.stamp]
-        pixels = np.asarray(getattr(chunk[column or self.stamp], "value", chunk[column or self.stamp]))
+    def planes(self, chunk: QTable, bands: tuple[str, ...] = ()) -> np.ndarray:
+        """Pixels ``(n, y, x, band)`` of some bands, by default those that the stage works on, in its order."""
+        column = chunk[self.stamp]
+        pixels = np.asarray(getattr(column, "value", column))
         self._check_size(pixels.shape[1:3])
-        places = self._places(cells.shape[3], (cells.info.meta or {}).get("bands"))
+        places = self.places(pixels.shape[3], (column.info.meta or {}).get("bands"), bands)
         return pixels if places == list(range(pixels.shape[3])) else pixels[..., places]
 
     def _check_size(self, found: tuple[int, ...]) -> None:
@@ -73,9 +73,9 @@ class StampStage(Stage):
             )
             require(tuple(found) == both(size), message + wanted)
 
-    def _places(self, count: int, stated: str | None) -> list[int]:
-        """Where the bands of the stage stand in the cells; all of them if it names none."""
-        wanted = getattr(self, "bands", None)
+    def places(self, count: int, stated: str | None, bands: tuple[str, ...] = ()) -> list[int]:
+        """Where bands (by default those of the stage) stand in the cells; all of them if it names none."""
+        wanted = bands or getattr(self, "bands", ())
         if not wanted:
             return list(range(count))
         if stated is None:
@@ -91,7 +91,7 @@ class StampStage(Stage):
 
 
 def pixel_flags(stamps: np.ndarray) -> np.ndarray:
-    """Flags of stamps ``(n, y, x, band)``: ``MASKED_PIXELS`` where some pixels are missing, ``NO_DATA`` where all are."""
+    """``MASKED_PIXELS`` where some pixels of stamps ``(n, y, x, band)`` are missing, ``NO_DATA`` where all are."""
     known = np.isfinite(stamps)
     some, every = known.any(axis=(1, 2, 3)), known.all(axis=(1, 2, 3))
     return np.where(some, np.where(every, 0, Flag.MASKED_PIXELS), Flag.NO_DATA).astype(np.int32)

@@ -27,6 +27,8 @@ class View:
         float64 ``(y, x)``, 0 where masked.
     masked : ndarray of bool
         Other objects, missing pixels and outliers.
+    missing : ndarray of bool
+        Of these, pixels that are no number, or were masked by the caller.
     galaxy : ndarray
         The image where the segment of the object is, 0 elsewhere.
     segment : ndarray of bool
@@ -39,6 +41,7 @@ class View:
 
     image: np.ndarray
     masked: np.ndarray
+    missing: np.ndarray
     galaxy: np.ndarray
     segment: np.ndarray
     sky: np.ndarray
@@ -64,7 +67,7 @@ def look(image: np.ndarray, segments: np.ndarray, label: int, masked: np.ndarray
     image = np.where(out, 0.0, image)
     segment = (segments == label) & ~out
     sky = image[_sky_box((segments != 0) | bad)]
-    return View(image, out, np.where(segment, image, 0.0), segment, sky, (rows.start, columns.start))
+    return View(image, out, bad, np.where(segment, image, 0.0), segment, sky, (rows.start, columns.start))
 
 
 def _around(segment: np.ndarray) -> tuple[slice, slice]:
