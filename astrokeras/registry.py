@@ -20,13 +20,17 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "stages": {
         "classify": "astrokeras.tasks.classify:Classify",
+        "color_histogram": "astrokeras.features.color_profile:ColorHistogram",
+        "color_profile": "astrokeras.features.color_profile:ColorProfile",
         "colors": "astrokeras.features.colors:Colors",
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
         "extent": "astrokeras.features.extent:Extent",
         "hog": "astrokeras.features.hog:Hog",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
+        "pixels": "astrokeras.features.stamp_pixels:StampPixels",
         "shapes": "astrokeras.features.shapes:Shapes",
+        "texture": "astrokeras.features.texture:Texture",
     },
     "outputs": {
         "votable": "astrokeras.export.votable:VOTable",

@@ -26,12 +26,12 @@ def piece(above, y, x):
     while count:
         count -= 1
         y, x = stack[count]
-        for i in range(max(y - 1, 0), min(y + 2, height)):
-            for j in range(max(x - 1, 0), min(x + 2, width)):
-                if above[i, j] and not out[i, j]:
-                    out[i, j] = True
-                    stack[count] = i, j
-                    count += 1
+        for step in range(9):
+            i, j = y + step // 3 - 1, x + step % 3 - 1
+            if 0 <= i < height and 0 <= j < width and above[i, j] and not out[i, j]:
+                out[i, j] = True
+                stack[count] = i, j
+                count += 1
     return out
 
 
