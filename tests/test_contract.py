@@ -27,10 +27,21 @@ def table():
     return source.read(next(iter(source.partitions(64))), [f.name for f in source.fields()])
 
 
+def stamps_of(n, size=48):
+    """Stamps of noisy blobs in two bands."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    rng = np.random.default_rng(0)
+    blobs = np.exp(-np.hypot(x, y) / rng.uniform(2, 4, (n, 1, 1)))[..., None] * np.array([3.0, 9.0])
+    stamps = u.Quantity(blobs + rng.normal(0, 0.02, blobs.shape), u.nJy, dtype=np.float32)
+    stamps.info.meta = {"bands": "g,r"}
+    return stamps
+
+
 @pytest.fixture(scope="module")
 def stages(small_model, table, tmp_path_factory):
-    from astrokeras import Classify, Extent, PhotoZ
+    from astrokeras import Classify, ColorHistogram, ColorProfile, Extent, Hog, PhotoZ, Shapes, StampPixels, Texture
 
+    table["stamp"] = stamps_of(len(table))
     for kind in ("flux", "flux_err"):
         table[f"{kind}_psf_r"] = table[f"{kind}_r"] * 0.7
     tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}}
@@ -40,11 +51,17 @@ def stages(small_model, table, tmp_path_factory):
     other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
     return {
         "classify": [classes.fit(table, tmp_path_factory.mktemp("classes") / "m")],
+        "color_histogram": [ColorHistogram(bands=("g", "r"))],
+        "color_profile": [ColorProfile(bands=("r", "g"))],
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
         "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],
         "extent": [Extent(bands=("r",))],
+        "hog": [Hog(size=48), Hog(size=48, bands=("r",), where="flux_g > 100")],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
+        "pixels": [StampPixels(size=48, bands=("g", "r"), block=3)],
+        "shapes": [Shapes(bands=("r",))],
+        "texture": [Texture(bands=("g", "r"))],
     }
 
 

@@ -15,6 +15,8 @@ from .stamps import ColumnName, Size, StampStage, both, pixel_flags
 if TYPE_CHECKING:
     from astropy.table import QTable
 
+#: Stamps that are worked on at a time.
+_BATCH = 16
 Norm = Literal["L1", "L1-sqrt", "L2", "L2-Hys"]
 Count = Annotated[int, Parameter(ge=1, le=1024)]
 
@@ -92,7 +94,6 @@ def hog(
 
     stamps = np.asarray(stamps)
     single = stamps.dtype.kind == "f" and stamps.dtype.itemsize <= 4
-    stamps = np.ascontiguousarray(stamps, np.float32 if single else np.float64)
     if stamps.ndim not in (3, 4) or (not stamps.size and len(stamps)):
         raise ValueError(f"stamps must have the axes (n, y, x) or (n, y, x, band), got the shape {stamps.shape}")
     if block_norm not in NORMS:
@@ -101,12 +102,16 @@ def hog(
     cell, block = tuple(map(int, pixels_per_cell)), tuple(map(int, cells_per_block))
     if min(orientations, *cell, *block) < 1:
         raise ValueError("orientations, pixels_per_cell and cells_per_block must be positive")
-    length = feature_count(stamps.shape[1:3], orientations, cell, block)
-    if transform_sqrt:
-        with np.errstate(invalid="ignore"):
-            stamps = np.sqrt(stamps)
-    out = descriptors(stamps, cell, block, int(orientations), NORMS[block_norm]).reshape(len(stamps), length)
-    out[~np.isfinite(stamps).any(axis=(1, 2, 3))] = np.nan
+    out = np.empty((len(stamps), feature_count(stamps.shape[1:3], orientations, cell, block)), "f4" if single else "f8")
+    # Some at a time, which stay in the cache of the processor.
+    for start in range(0, len(stamps), _BATCH):
+        part = np.ascontiguousarray(stamps[start : start + _BATCH], out.dtype)
+        if transform_sqrt:
+            with np.errstate(invalid="ignore"):
+                part = np.sqrt(part)
+        found = descriptors(part, cell, block, int(orientations), NORMS[block_norm]).reshape(len(part), -1)
+        found[~np.isfinite(part).any(axis=(1, 2, 3))] = np.nan
+        out[start : start + _BATCH] = found
     return out
 
 

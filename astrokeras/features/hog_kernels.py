@@ -15,8 +15,8 @@ _CLIP = 0.2
 _DEGREES = 180 / np.pi
 #: Closer to the edge of a bin than this (relative to the gradient), rounding decides: the angle itself is compared.
 _NEAR = 1e-12
-#: Lengths of gradients (squared, relative) that may round to the same number of 24 bits.
-_CLOSE = 1e-6
+#: Squares of lengths that differ less, in units of the precision of the stamps, may be of equal lengths once rounded.
+_CLOSE = 8
 
 
 @compiled
@@ -85,24 +85,27 @@ def _subtract(a, b, out):
 @compiled
 def _keep_longer(gradient, square, other, further, take):
     """Replace gradients by those of a further band where these are longer."""
+    limit = _CLOSE * np.finfo(gradient.dtype).eps
     close = 0
     for x in range(len(square)):
         old, new = square[x], further[x]
         take[x] = new > old
-        close += abs(new - old) < _CLOSE * old
+        close += abs(new - old) < limit * old
     if close:
-        _break_ties(gradient, square, other, further, take)
+        _break_ties(gradient, square, other, further, limit, take)
     _select(take, further, square)
     _select(take, other[0], gradient[0])
     _select(take, other[1], gradient[1])
 
 
 @compiled
-def _break_ties(gradient, square, other, further, take):
+def _break_ties(gradient, square, other, further, limit, take):
     """Compare lengths rounded to the precision of the stamps: where they are equal, the first band counts."""
     for x in range(len(square)):
-        if abs(further[x] - square[x]) < _CLOSE * square[x]:
-            take[x] = math.hypot(other[0, x], other[1, x]) > math.hypot(gradient[0, x], gradient[1, x])
+        if abs(further[x] - square[x]) < limit * square[x]:
+            dy, dx, new_dy, new_dx = abs(gradient[0, x]), abs(gradient[1, x]), abs(other[0, x]), abs(other[1, x])
+            same = (dy == new_dy and dx == new_dx) or (dy == new_dx and dx == new_dy)
+            take[x] = not same and math.hypot(new_dy, new_dx) > math.hypot(dy, dx)
 
 
 @compiled
