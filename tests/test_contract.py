@@ -56,7 +56,7 @@ def stages(small_model, table, tmp_path_factory):
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
         "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],
         "extent": [Extent(bands=("r",))],
-        "hog": [Hog(size=48), Hog(size=48, bands=("r",), where="flux_g > 100")],
+        "hog": [Hog(size=48), Hog(size=(48, 48), bands=("r",), orientations=8)],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
         "pixels": [StampPixels(size=48, bands=("g", "r"), block=3)],
