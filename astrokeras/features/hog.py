@@ -110,7 +110,8 @@ def hog(
             with np.errstate(invalid="ignore"):
                 part = np.sqrt(part)
         found = descriptors(part, cell, block, int(orientations), NORMS[block_norm]).reshape(len(part), -1)
-        found[~np.isfinite(part).any(axis=(1, 2, 3))] = np.nan
+        if stamps.dtype.kind == "f":
+            found[~np.isfinite(part).any(axis=(1, 2, 3))] = np.nan
         out[start : start + _BATCH] = found
     return out
 
