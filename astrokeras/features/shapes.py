@@ -158,7 +158,7 @@ class Shapes(StampStage):
     def _check_scale(self, meta: dict[str, Any]) -> None:
         stated = meta.get("pixel_scale")
         if self.pixel_scale is not None and stated is not None:
-            message = f"shapes: pixels of {self.stamp!r} have {stated} arcsec, `pixel_scale` says {self.pixel_scale}"
+            message = f"pixels of {self.stamp!r} have {stated} arcsec, `pixel_scale` says {self.pixel_scale}"
             require(abs(stated / self.pixel_scale - 1) < 0.01, message)
 
 

@@ -68,9 +68,7 @@ class StampStage(Stage):
         size = getattr(self, "size", None)
         if size is not None and -1 not in found:
             wanted = "{} x {}".format(*both(size))
-            message = (
-                f"{self.name}: the stamps in {self.stamp!r} have {found[0]} x {found[1]} pixels (y, x), `size` says "
-            )
+            message = f"the stamps in {self.stamp!r} have {found[0]} x {found[1]} pixels (y, x), `size` says "
             require(tuple(found) == both(size), message + wanted)
 
     def places(self, count: int, stated: str | None, bands: tuple[str, ...] = ()) -> list[int]:
@@ -79,14 +77,12 @@ class StampStage(Stage):
         if not wanted:
             return list(range(count))
         if stated is None:
-            message = (
-                f"{self.name}: {self.stamp!r} does not say which bands its {count} are; `bands` names {len(wanted)}"
-            )
+            message = f"{self.stamp!r} does not say which bands its {count} are; `bands` names {len(wanted)}"
             require(count in (-1, len(wanted)), message)
             return list(range(len(wanted)))
         known = stated.split(",")
         absent = [band for band in wanted if band not in known]
-        require(not absent, f"{self.name}: the stamps in {self.stamp!r} have no band {absent} (have: {known})")
+        require(not absent, f"the stamps in {self.stamp!r} have no band {absent} (have: {known})")
         return [known.index(band) for band in wanted]
 
 
