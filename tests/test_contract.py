@@ -31,6 +31,16 @@ def table():
     return source.read(next(iter(source.partitions(64))), [f.name for f in source.fields()])
 
 
+def stamps_of(n, size=48):
+    """Stamps of noisy blobs in two bands."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    rng = np.random.default_rng(0)
+    blobs = np.exp(-np.hypot(x, y) / rng.uniform(2, 4, (n, 1, 1)))[..., None] * np.array([3.0, 9.0])
+    stamps = u.Quantity(blobs + rng.normal(0, 0.02, blobs.shape), u.nJy, dtype=np.float32)
+    stamps.info.meta = {"bands": "g,r"}
+    return stamps
+
+
 def write_images(folder, table):
     """Images in two bands that show the middle of the objects, and cut some stamps at their edges."""
     rng = np.random.default_rng(0)
@@ -54,8 +64,9 @@ def write_images(folder, table):
 
 @pytest.fixture(scope="module")
 def stages(small_model, table, tmp_path_factory):
-    from astrokeras import Classify, Extent, PhotoZ
+    from astrokeras import Classify, ColorHistogram, ColorProfile, Extent, Hog, PhotoZ, Shapes, StampPixels, Texture
 
+    table["stamp"] = stamps_of(len(table))
     for kind in ("flux", "flux_err"):
         table[f"{kind}_psf_r"] = table[f"{kind}_r"] * 0.7
     tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}}
@@ -75,6 +86,8 @@ def stages(small_model, table, tmp_path_factory):
         # On rows that are images: tests/test_exposures.py.
         **dict.fromkeys(("background", "calibrate", "psf"), ()),
         "classify": [classes.fit(table, tmp_path_factory.mktemp("classes") / "m")],
+        "color_histogram": [ColorHistogram(bands=("g", "r"))],
+        "color_profile": [ColorProfile(bands=("r", "g"))],
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
         "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],
         "cutouts": [
@@ -83,8 +96,12 @@ def stages(small_model, table, tmp_path_factory):
         ],
         "extent": [Extent(bands=("r",))],
         "forced_photometry": [forced],
+        "hog": [Hog(size=48), Hog(size=(48, 48), bands=("r",), orientations=8)],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
+        "pixels": [StampPixels(size=48, bands=("g", "r"), block=3)],
+        "shapes": [Shapes(bands=("r",))],
+        "texture": [Texture(bands=("g", "r"))],
     }
 
 
