@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import os
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,25 +72,20 @@ def frame_noise(
     run, camcol = header.get("RUN"), header.get("CAMCOL")
     if band not in _GAIN or not isinstance(run, int) or camcol not in range(1, 7):
         return None, (f"no errors: RUN = {run!r} and CAMCOL = {camcol!r} name no chip of the camera",)
-    found = _calibration(plane)
+    found = _calibration(plane, rows, columns)
     if found is None:
         return None, ("no errors: the file lacks the calibration (HDU 1) and the sky (HDU 2) of a whole frame",)
     calibration, sky = found
     gain, dark = camera(band, camcol, run)
-    counts = data / calibration[columns] + sky[rows, columns]
+    counts = data / calibration + sky
     with np.errstate(invalid="ignore"):
-        return (calibration[columns] * np.sqrt(np.maximum(counts, 0) / gain + dark)).astype(np.float32), ()
+        return (calibration * np.sqrt(np.maximum(counts, 0) / gain + dark)).astype(np.float32), ()
 
 
-def _calibration(plane: Plane) -> tuple[np.ndarray, np.ndarray] | None:
-    """Calibration of the columns ``(x,)`` and sky of the pixels ``(y, x)``, for an image cut out of a frame too."""
-    from astropy.io import fits
-
-    source = io.BytesIO(plane.file.unpacked) if plane.file.packed else plane.file.path
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with fits.open(source) as opened:
-            found = _tables(opened)
+def _calibration(plane: Plane, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray] | None:
+    """Calibration of columns ``(x,)`` and sky of pixels ``(y, x)``, for an image cut out of a frame too."""
+    facts = os.stat(plane.file.path)
+    found = _read(plane.file.path, facts.st_mtime_ns, facts.st_size)
     if found is None:
         return None
     calibration, sky, x, y = found
@@ -100,7 +96,7 @@ def _calibration(plane: Plane) -> tuple[np.ndarray, np.ndarray] | None:
     y = y if len(y) == ny else y[max(below, 0) :][:ny]
     if not len(calibration) == len(x) == nx or len(y) != ny:
         return None
-    return calibration, _interpolated(sky.reshape(sky.shape[-2:]), x, y)
+    return calibration[columns], _interpolated(sky.reshape(sky.shape[-2:]), x[columns], y[rows])
 
 
 def cut_off(plane: Plane) -> tuple[int, int]:
@@ -109,6 +105,17 @@ def cut_off(plane: Plane) -> tuple[int, int]:
     places = zip(("CRPIX1", "CRPIX2"), _REFERENCE, strict=True)
     left, below = (round(whole - float(header.get(key, whole))) for key, whole in places)
     return left, below
+
+
+@lru_cache(maxsize=8)
+def _read(path: str, mtime: int, size: int) -> tuple[np.ndarray, ...] | None:
+    """Tables of a frame file, kept until it changes: sections of it are read one after the other."""
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path) as opened:
+            return _tables(opened)
 
 
 def _tables(opened: HDUList) -> tuple[np.ndarray, ...] | None:
