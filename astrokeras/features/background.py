@@ -47,7 +47,12 @@ _FIELDS = (
         description="5 sigma limit in a circle of 2 arcsec diameter (AB), correlation included",
         ucd="phot.mag;stat.max",
     ),
-    Field(name="usable", kind="f8", description="Part of the pixels that have data and no flag", ucd="arith.factor;instr.pixel"),
+    Field(
+        name="usable",
+        kind="f8",
+        description="Part of the pixels that have data and no flag",
+        ucd="arith.factor;instr.pixel",
+    ),
 )
 
 
