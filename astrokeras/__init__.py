@@ -10,6 +10,7 @@ _HOMES = {
     "Classify": "astrokeras.tasks.classify",
     "Colors": "astrokeras.features.colors",
     "Crossmatch": "astrokeras.ingest.crossmatch",
+    "Cutouts": "astrokeras.ingest.cutouts",
     "Extent": "astrokeras.features.extent",
     "Magnitudes": "astrokeras.features.colors",
     "PhotoZ": "astrokeras.tasks.photoz",
@@ -17,7 +18,17 @@ _HOMES = {
     "canonical_table": "astrokeras.surveys",
 }
 
-__all__ = ["Classify", "Colors", "Crossmatch", "Extent", "Magnitudes", "PhotoZ", "Pipeline", "canonical_table"]
+__all__ = [
+    "Classify",
+    "Colors",
+    "Crossmatch",
+    "Cutouts",
+    "Extent",
+    "Magnitudes",
+    "PhotoZ",
+    "Pipeline",
+    "canonical_table",
+]
 
 
 def __getattr__(name: str) -> Any:

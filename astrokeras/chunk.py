@@ -222,7 +222,12 @@ def append(table: Any, result: Mapping[str, Any], fields: Iterable[Field], stage
     for name, array in delivered(result, declared.values(), stage, len(table)).items():
         if name == "flags" and "flags" in (out.columns if frame else out.colnames):
             array = array | typed(np.asarray(out["flags"]), declared[name], stage)
-        out[name] = (list(array) if array.ndim > 1 else array) if frame else as_column(array, declared[name])
+        column = (list(array) if array.ndim > 1 else array) if frame else as_column(array, declared[name])
+        if frame or name in out.colnames:
+            out[name] = column
+        else:
+            # Assignment copies; stamps and densities are too many bytes for that.
+            out.add_column(column, name=name, copy=array.ndim == 1)
     return out
 
 

@@ -16,7 +16,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     "sources": {
         "catalog": "astrokeras.ingest.catalog:Catalog",
         "images": "astrokeras.ingest.images:Images",
+        "sky": "astrokeras.synthetic.sky:Sky",
         "exposures": "astrokeras.ingest.exposures:Exposures",
+        "stamps": "astrokeras.ingest.stamps:Stamps",
         "synthetic": "astrokeras.synthetic.catalog:Synthetic",
         "tap": "astrokeras.ingest.tap:Tap",
     },
@@ -26,6 +28,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "classify": "astrokeras.tasks.classify:Classify",
         "colors": "astrokeras.features.colors:Colors",
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
+        "cutouts": "astrokeras.ingest.cutouts:Cutouts",
         "forced_photometry": "astrokeras.ingest.forced:ForcedPhotometry",
         "extent": "astrokeras.features.extent:Extent",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
@@ -41,6 +44,8 @@ BUILTIN: dict[str, dict[str, str]] = {
         "qp": "astrokeras.export.qp:Qp",
         "report": "astrokeras.export.report:Report",
         "coverage": "astrokeras.export.coverage:Coverage",
+        "regions": "astrokeras.export.regions:Regions",
+        "moc": "astrokeras.export.moc:Moc",
     },
 }
 

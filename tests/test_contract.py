@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import scenes
 from astropy import units as u
+from astropy.io import fits
 from astropy.table import QTable
+from astropy.wcs import WCS
 
-from astrokeras import Colors, Crossmatch, Magnitudes, registry
+from astrokeras import Colors, Crossmatch, Cutouts, Magnitudes, registry
 from astrokeras.errors import ChunkError
 from astrokeras.fields import Field
 from astrokeras.ingest.forced import ForcedPhotometry
@@ -27,6 +29,27 @@ PLUGIN = Path(__file__).parent / "plugin"
 def table():
     source = Synthetic(rows=64, seed=5, missing=0.1)
     return source.read(next(iter(source.partitions(64))), [f.name for f in source.fields()])
+
+
+def write_images(folder, table):
+    """Images in two bands that show the middle of the objects, and cut some stamps at their edges."""
+    rng = np.random.default_rng(0)
+    for band, angle in (("g", 0.3), ("r", -0.2)):
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.crval = [np.median(table["ra"].value), np.median(table["dec"].value)]
+        wcs.wcs.crpix = [60, 50]
+        spread = np.ptp(table["dec"].value) / 90
+        wcs.wcs.cd = spread * np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        cards = wcs.to_header()
+        cards["BUNIT"], cards["BAND"], cards["ORIGIN"] = "nJy", band, "astrokeras"
+        planes = {"SCI": rng.normal(0, 9, (100, 120)), "ERR": np.full((100, 120), 9.0)}
+        planes["MASK"] = (rng.random((100, 120)) < 0.01).astype(np.int16) * 4
+        hdus = [
+            fits.ImageHDU(p.astype("f4" if name != "MASK" else "i2"), cards, name=name) for name, p in planes.items()
+        ]
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(folder / f"im-{band}.fits")
+    return f"{folder}/im-{{band}}.fits"
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +69,18 @@ def stages(small_model, table, tmp_path_factory):
     scenes.write(images[:1], path.parent)
     forced = ForcedPhotometry(files=f"{path.parent}/{{band}}.fits", bands=("r",), box=60)
     other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
+    images = write_images(tmp_path_factory.mktemp("images"), table)
+    cutouts = {"images": images, "bands": ("g", "r"), "size": 12}
     return {
         # On rows that are images: tests/test_exposures.py.
         **dict.fromkeys(("background", "calibrate", "psf"), ()),
         "classify": [classes.fit(table, tmp_path_factory.mktemp("classes") / "m")],
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
         "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],
+        "cutouts": [
+            Cutouts(**cutouts, errors=True, masks=True, offsets=True),
+            Cutouts(**cutouts, resample={"to": "r"}, errors=True, where="dec > 20"),
+        ],
         "extent": [Extent(bands=("r",))],
         "forced_photometry": [forced],
         "magnitudes": [Magnitudes(bands=("u", "z"))],

@@ -23,6 +23,7 @@ PAGES = (
             "pipeline_file",
             "survey_maps",
             "crossmatch",
+            "cutouts",
             "detection",
             "command_line",
             "domain",
@@ -83,14 +84,11 @@ def test_snippets_on_pages_are_read(text):
                 Fields.model_validate({"names": value} if isinstance(value, list) else value)
             elif name == "split":
                 Split.model_validate(value)
-            elif name == "stages":
-                parts = [part for stage in value for part in stage.items()]
-                assert [lookup("stages", part).model_validate(keys) for part, keys in parts]
             elif name == "survey":
                 SurveyMap.model_validate(value)
             else:
                 parts = value if isinstance(value, list) else [value]
-                kind = {"outputs": "outputs", "source": "sources"}[name]
+                kind = {"source": "sources"}.get(name, name)
                 assert [lookup(kind, part).model_validate(keys) for one in parts for part, keys in one.items()]
 
 
