@@ -8,16 +8,39 @@ from typing import Any
 
 _HOMES = {
     "Classify": "astrokeras.tasks.classify",
+    "ColorHistogram": "astrokeras.features.color_profile",
+    "ColorProfile": "astrokeras.features.color_profile",
     "Colors": "astrokeras.features.colors",
     "Crossmatch": "astrokeras.ingest.crossmatch",
+    "Cutouts": "astrokeras.ingest.cutouts",
     "Extent": "astrokeras.features.extent",
+    "Hog": "astrokeras.features.hog",
     "Magnitudes": "astrokeras.features.colors",
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
+    "Shapes": "astrokeras.features.shapes",
+    "StampPixels": "astrokeras.features.stamp_pixels",
+    "Texture": "astrokeras.features.texture",
     "canonical_table": "astrokeras.surveys",
 }
 
-__all__ = ["Classify", "Colors", "Crossmatch", "Extent", "Magnitudes", "PhotoZ", "Pipeline", "canonical_table"]
+__all__ = [
+    "Classify",
+    "ColorHistogram",
+    "ColorProfile",
+    "Colors",
+    "Crossmatch",
+    "Cutouts",
+    "Extent",
+    "Hog",
+    "Magnitudes",
+    "PhotoZ",
+    "Pipeline",
+    "Shapes",
+    "StampPixels",
+    "Texture",
+    "canonical_table",
+]
 
 
 def __getattr__(name: str) -> Any:

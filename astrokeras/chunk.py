@@ -16,7 +16,7 @@ from astropy.utils.masked import Masked
 
 from .errors import ChunkError, did_you_mean
 from .expression import Expression
-from .fields import FACTS, Field, by_name
+from .fields import FACTS, STAMP_FACTS, Field, by_name
 from .flags import Flag
 from .units import factor
 
@@ -105,8 +105,8 @@ def project(table: QTable, fields: Iterable[Field], stage: str) -> QTable:
             field = field.model_copy(update={"unit": unit_of(table[field.name])})
         array = typed(values(table[field.name], field.unit, f"{stage}: column {field.name!r}"), field, stage)
         column = as_column(array, field)
-        # What a flux is was settled where it was written; a reader does not restate it.
-        column.info.meta |= facts_of(table[field.name])
+        # What a flux or a stamp is was settled where it was written; a reader does not restate it.
+        column.info.meta |= facts_of(table[field.name], FACTS + STAMP_FACTS)
         out[field.name] = column
     if not out.colnames:
         # A table without columns has no length; keep it.
@@ -181,10 +181,10 @@ def as_column(array: np.ndarray, field: Field) -> Any:
     return column
 
 
-def facts_of(column: Any) -> dict[str, str]:
-    """Filter, photometry and extinction state that a column carries in its ``info.meta``."""
+def facts_of(column: Any, facts: Iterable[str] = FACTS) -> dict[str, str]:
+    """Filter, photometry and extinction state (or other ``facts``) that a column carries in its ``info.meta``."""
     meta = column.info.meta or {}
-    return {fact: meta[fact] for fact in FACTS if fact in meta}
+    return {fact: meta[fact] for fact in facts if fact in meta}
 
 
 def delivered(result: Mapping[str, Any], fields: Iterable[Field], stage: str, n: int) -> dict[str, np.ndarray]:
@@ -222,7 +222,12 @@ def append(table: Any, result: Mapping[str, Any], fields: Iterable[Field], stage
     for name, array in delivered(result, declared.values(), stage, len(table)).items():
         if name == "flags" and "flags" in (out.columns if frame else out.colnames):
             array = array | typed(np.asarray(out["flags"]), declared[name], stage)
-        out[name] = (list(array) if array.ndim > 1 else array) if frame else as_column(array, declared[name])
+        column = (list(array) if array.ndim > 1 else array) if frame else as_column(array, declared[name])
+        if frame or name in out.colnames:
+            out[name] = column
+        else:
+            # Assignment copies; stamps and densities are too many bytes for that.
+            out.add_column(column, name=name, copy=array.ndim == 1)
     return out
 
 

@@ -27,6 +27,8 @@ LAYERS = (
         "priors",
         "layers",
         "resources",
+        "packing",
+        "fits_hdus",
     },
     {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split", "identifiers"},
     {"chunk", "surveys", "images"},
@@ -34,7 +36,7 @@ LAYERS = (
     {"targets", "walk", "plan", "ingest", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
     {"runner", "barrier", "chains", "outputs"},
-    {"cli", "commands", "part_help", "pipeline"},
+    {"cli", "commands", "field_commands", "part_help", "pipeline"},
     {"__init__", "__main__"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
@@ -66,6 +68,7 @@ LIBRARIES = {
     "pyvo": {"ingest", "export"},
     "requests": {"ingest"},
     "qp": {"export"},
+    "mocpy": {"export"},
     "rail": set(),  # the plug-in lies outside of the package, in rail/
     "pickle": {"testing"},  # tests that a stage can be sent to a worker
     "joblib": set(),
