@@ -166,7 +166,10 @@ def _tensorflow(bundle: Bundle, batch: int) -> Callable[[Columns], Columns]:
 
     signature = {n: tf.TensorSpec((batch, width), tf.float32, name=n) for n, width in bundle.card.tensors.items()}
 
-    @tf.function(input_signature=[signature], jit_compile=False)
+    # Trees are hundreds of small operations, which XLA joins; the large products of densities gain nothing by it.
+    joined = bundle.card.task == "classify" and not tf.config.list_physical_devices("GPU")
+
+    @tf.function(input_signature=[signature], jit_compile=joined)
     def graph(inputs: dict[str, Any]) -> dict[str, Any]:
         return named_outputs(bundle.model(inputs, training=False), bundle.card)
 
