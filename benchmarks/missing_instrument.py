@@ -3,7 +3,7 @@
     python benchmarks/missing_instrument.py SOURCE.yaml --missing W1 W2 [--only HistGB] [--train errors=false regions=0]
 
 ``SOURCE.yaml`` holds the ``catalog:`` block of a pipeline, with ``class_true``. For each of five folds of objects
-a model is trained on the other four (8 % of them set aside to calibrate) and applied to it twice: as it is, and with
+a model is trained on the other four (``--calibrate`` of them set aside) and applied to it twice: as it is, and with
 the bands missing in every row. Rivals, inputs and scores are those of ``starqso_baseline.py``; they learn from all of
 the other four folds, and are met with the same gaps.
 """
@@ -47,6 +47,7 @@ def main():
     parser.add_argument("--missing", nargs="+", required=True, metavar="BAND")
     parser.add_argument("--only", nargs="*", default=["HistGB", "XGBoost"], choices=list(RIVALS))
     parser.add_argument("--train", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--calibrate", type=float, default=0.0, metavar="FRACTION")
     parser.add_argument("--folds", type=int, default=5)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -55,7 +56,7 @@ def main():
     classes, target = np.unique(np.asarray(table["class_true"]).astype(str), return_inverse=True)
     fluxes = [np.asarray(table[f"{kind}_{band}"]) for band in bands for kind in ("flux", "flux_err")]
     keys = {"photometry": row_keys(fluxes)}
-    part = divide(keys, assign(keys, {"calibrate": 0.08}, SEED), asked.folds, SEED)
+    part = divide(keys, assign(keys, {"calibrate": asked.calibrate}, SEED), asked.folds, SEED)
     seen = {"as it is": table, f"without {', '.join(asked.missing)}": without(table, asked.missing)}
     x = {name: inputs(rows, ()) for name, rows in seen.items()}
     # Magnitudes are those of the training rows: with a band missing its column is empty.
