@@ -12,12 +12,23 @@ _HOMES = {
     "Crossmatch": "astrokeras.ingest.crossmatch",
     "Extent": "astrokeras.features.extent",
     "Magnitudes": "astrokeras.features.colors",
+    "Morphology": "astrokeras.tasks.morphology",
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
     "canonical_table": "astrokeras.surveys",
 }
 
-__all__ = ["Classify", "Colors", "Crossmatch", "Extent", "Magnitudes", "PhotoZ", "Pipeline", "canonical_table"]
+__all__ = [
+    "Classify",
+    "Colors",
+    "Crossmatch",
+    "Extent",
+    "Magnitudes",
+    "Morphology",
+    "PhotoZ",
+    "Pipeline",
+    "canonical_table",
+]
 
 
 def __getattr__(name: str) -> Any:

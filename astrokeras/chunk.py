@@ -16,7 +16,7 @@ from astropy.utils.masked import Masked
 
 from .errors import ChunkError, did_you_mean
 from .expression import Expression
-from .fields import FACTS, Field, by_name
+from .fields import FACTS, STAMP_FACTS, Field, by_name
 from .flags import Flag
 from .units import factor
 
@@ -182,9 +182,10 @@ def as_column(array: np.ndarray, field: Field) -> Any:
 
 
 def facts_of(column: Any) -> dict[str, str]:
-    """Filter, photometry and extinction state that a column carries in its ``info.meta``."""
+    """Filter, photometry and extinction state that a column carries in its ``info.meta``; bands and scale of a stamp."""
     meta = column.info.meta or {}
-    return {fact: meta[fact] for fact in FACTS if fact in meta}
+    known = (*FACTS, *STAMP_FACTS) if len(column.shape) == 4 else FACTS
+    return {fact: meta[fact] for fact in known if fact in meta}
 
 
 def delivered(result: Mapping[str, Any], fields: Iterable[Field], stage: str, n: int) -> dict[str, np.ndarray]:

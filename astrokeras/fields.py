@@ -19,6 +19,9 @@ Dereddened = Literal["yes", "no", "unverified"]
 #: What a flux is besides its band: attributes of `Field`, and keys of ``column.info.meta``.
 FACTS = ("filter", "photometry", "dereddened")
 
+#: What a stamp is besides its pixels: keys of ``column.info.meta``; ``bands`` is a text, "g,r,i".
+STAMP_FACTS = ("bands", "pixel_scale")
+
 #: Groups that ``columns:`` of an output may name.
 GROUPS = {"ids": ("object_id", "field"), "positions": ("ra", "dec"), "flags": ("flags",)}
 

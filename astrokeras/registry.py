@@ -24,6 +24,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
         "extent": "astrokeras.features.extent:Extent",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
+        "morphology": "astrokeras.tasks.morphology:Morphology",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
     },
     "outputs": {

@@ -50,7 +50,11 @@ def row_keys(columns: Iterable[np.ndarray]) -> np.ndarray:
     empty = np.ones(len(arrays[0]), bool)
     total = np.zeros(len(arrays[0]), np.uint64)
     for array in arrays:
-        if array.dtype.kind == "f":
+        if array.ndim > 1:
+            array = _cell_keys(array)
+            empty &= array == 0
+            bits = array
+        elif array.dtype.kind == "f":
             empty &= np.isnan(array)
             # + 0.0 makes -0.0 equal to 0.0.
             bits = (np.where(np.isnan(array), np.nan, array).astype(np.float64) + 0.0).view(np.uint64)
@@ -62,6 +66,14 @@ def row_keys(columns: Iterable[np.ndarray]) -> np.ndarray:
             bits = text_keys(array)
         total = _mix(total ^ _mix(bits + np.uint64(0x9E3779B97F4A7C15)))
     return np.where(empty, np.uint64(0), total | np.uint64(1))
+
+
+def _cell_keys(array: np.ndarray) -> np.ndarray:
+    """64-bit keys of cells that hold several numbers: the first 8 bytes of their blake2b; 0 where all are NaN."""
+    known = ~np.isnan(array).reshape(len(array), -1).all(axis=1)
+    # + 0.0 makes -0.0 equal to 0.0, and where all NaN alike.
+    raw = (hashlib.blake2b(np.where(np.isnan(cell), np.nan, cell) + 0.0, digest_size=8).digest() for cell in array)
+    return np.where(known, np.frombuffer(b"".join(raw), np.uint64) | np.uint64(1), np.uint64(0))
 
 
 def text_keys(texts: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from ..fields import FLAGS, Field, by_name
 from ..flags import Flag
 from ..probabilities import conformal_sets, entropy
 from .card import DOMAIN_SCORE, Card
+from .morphology_columns import morphology_columns, morphology_fields
 from .redshift_columns import MISSING, redshift_columns, redshift_fields
 
 Arrays = dict[str, np.ndarray]
@@ -37,7 +38,7 @@ def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Fie
     ModelError
         If the model gives no such column.
     """
-    known = _class_fields(card) if card.task == "classify" else redshift_fields(card.grid, card.calibration)
+    known = _task_fields(card)
     known += (DOMAIN_SCORE,) if card.scores_domain else ()
     if columns is None:
         return known
@@ -48,15 +49,24 @@ def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Fie
     return tuple(named[name] for name in columns)
 
 
+def _task_fields(card: Card) -> tuple[Field, ...]:
+    if card.tells_classes:
+        return _class_fields(card)
+    if card.morphology is not None:
+        return morphology_fields(card.morphology)
+    return redshift_fields(card.grid, card.calibration)
+
+
 def _class_fields(card: Card) -> tuple[Field, ...]:
-    ucd = "stat.probability;src.class"
+    of_class = "src.morph.type" if card.task == "morphology" else "src.class"
+    ucd = f"stat.probability;{of_class}"
     return (
         *(Field(name=probability_column(c), description=f"Probability of class {c}", ucd=ucd) for c in card.classes),
-        Field(name="class_label", kind="str", description="Most probable class", ucd="src.class"),
+        Field(name="class_label", kind="str", description="Most probable class", ucd=of_class),
         Field(
             name="class_entropy",
             description="Entropy of the class probabilities, in nats: 0 is certain",
-            ucd="stat.value;src.class",
+            ucd=f"stat.value;{of_class}",
         ),
         *((_class_set(card),) if card.class_sets else ()),
     )
@@ -74,8 +84,8 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
     ----------
     outputs : mapping of numpy.ndarray
         ``z_pdf`` ``(rows, grid)``, density at the nodes of ``card.grid``, and ``magnitude`` ``(rows,)`` of a model that
-        is calibrated; or ``p_class`` ``(rows, classes)``, probabilities in the order of ``card.classes``; and
-        ``domain_score`` ``(rows,)``.
+        is calibrated; or ``p_class`` ``(rows, classes)``, probabilities in the order of ``card.classes``; what
+        `astrokeras.models.morphology_columns.morphology_columns` takes; and ``domain_score`` ``(rows,)``.
     card : Card
         Of the model.
     columns : iterable of str, optional
@@ -87,7 +97,12 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
         float32, int16 or text, one entry per column.
     """
     names = [f.name for f in output_fields(card, columns)]
-    found = _class_columns(outputs, card) if card.task == "classify" else redshift_columns(outputs, card, names)
+    if card.tells_classes:
+        found = _class_columns(outputs, card)
+    elif card.morphology is not None:
+        found = morphology_columns(outputs, card.morphology)
+    else:
+        found = redshift_columns(outputs, card, names)
     if DOMAIN_SCORE.name in names:
         found[DOMAIN_SCORE.name] = np.asarray(outputs[DOMAIN_SCORE.name], np.float32)
     return {name: found[name] for name in names}

@@ -16,6 +16,9 @@ from .learner import Learner
 if TYPE_CHECKING:
     import keras
 
+#: Rows on which the importance of inputs beside a stamp is measured, at most.
+STAMP_ROWS = 100
+
 LOG = logging.getLogger("astrokeras")
 
 
@@ -39,7 +42,8 @@ def diagnosed(learner: Learner, model: keras.Model, histories: Sequence[Curves],
     if not len(validate):
         return found
     rng = np.random.default_rng(learner.recipe.seed)
-    rows = validate.take(np.sort(rng.permutation(len(validate))[:ROWS]))
+    number = ROWS if learner.card.stamp is None else STAMP_ROWS
+    rows = validate.take(np.sort(rng.permutation(len(validate))[:number]))
 
     def loss(tensors: Mapping[str, np.ndarray], own: np.ndarray) -> np.ndarray:
         return learner.row_losses(model, Examples(tensors, rows.target[own]))

@@ -1,0 +1,53 @@
+"""The recipe of a morphology training."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field as Parameter
+from pydantic import model_validator
+
+from .classify_recipe import ClassifyRecipe
+
+
+class MorphologyRecipe(ClassifyRecipe):
+    """How a morphology model is built and trained, besides what `ClassifyRecipe` and `Recipe` say.
+
+    Parameters
+    ----------
+    target : str
+        Column with the true class or number; attributes and votes name columns of their own.
+    auxiliary : tuple of str
+        Columns with numbers that the network learns along, a T-type or the strength of a bar beside the class: what it
+        has to see for them helps. A model never needs them.
+    auxiliary_weight : float
+        Of their mean square error, in units of their scatter, beside the loss of the target.
+    start : str, optional
+        Model whose convolutions the network starts from; any model of astrokeras that looks at stamps.
+    freeze : bool or int
+        Of a network with a ``start``: true, its convolutions stay as they are; a number, those of the stem and of so
+        many stages stay.
+    """
+
+    width: int = Parameter(default=64, ge=1, le=4096)
+    depth: int = Parameter(default=2, ge=1, le=64)
+    members: int = Parameter(default=2, ge=1, le=32)
+    dropout: float = Parameter(default=0.3, ge=0, lt=1)
+    learning_rate: float = Parameter(default=2e-3, gt=0)
+    weight_decay: float = Parameter(default=0.05, ge=0)
+    batch_size: int = Parameter(default=32, ge=1)
+    epochs: int = Parameter(default=40, ge=1)
+    patience: int = Parameter(default=20, ge=1)
+    regions: int = Parameter(default=0, ge=0, le=0)
+    auxiliary: tuple[str, ...] = ()
+    auxiliary_weight: float = Parameter(default=1.0, ge=0)
+    start: str | None = None
+    freeze: bool | int = False
+
+    @model_validator(mode="after")
+    def _start(self) -> Self:
+        if self.freeze and not self.start:
+            raise ValueError("`freeze` needs a model to `start` from")
+        if self.freeze is not True and not 0 <= int(self.freeze) <= len(self.stamp.widths):
+            raise ValueError(f"`freeze` must be true, false or 0 to {len(self.stamp.widths)} stages, got {self.freeze}")
+        return self

@@ -1,0 +1,77 @@
+"""Transfer learning: a network on stamps that starts from a model that was trained for something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import AstrokerasError, TrainingError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def start_from(member: keras.Model, encoder: keras.Model, start: str, freeze: bool | int) -> None:
+    """Copy the convolutions and the stretch of a saved model into a member, and freeze some of them.
+
+    The head stays new, whatever the other model tells. So that the convolutions see what they have learnt from, the
+    encoder gets the stretch of the other model, too.
+
+    Parameters
+    ----------
+    member, encoder : keras.Model
+        From `astrokeras.networks.stamp_member.stamp_member`, and its encoder.
+    start : str
+        Directory, or name and version, of a model of astrokeras that looks at stamps of as many bands.
+    freeze : bool or int
+        True: none of the convolutions is trained further; a number: those of the stem and of so many stages are not.
+
+    Raises
+    ------
+    TrainingError
+        If there is no such model, or it has other convolutions.
+    """
+    from ..models.bundle import load
+    from ..models.library import find
+
+    try:
+        other = load(find(start)).model
+    except AstrokerasError as error:
+        raise TrainingError(f"train: start: {error}") from None
+    found = {model.name: model for model in reversed(list(nested(other)))}
+    trunk, mine = found.get("stamp_trunk"), member.get_layer("member").get_layer("stamp_trunk")
+    if trunk is None:
+        raise TrainingError(f"train: start: {start} looks at no stamps")
+    shapes, own = ([tuple(w.shape) for w in model.weights] for model in (trunk, mine))
+    if shapes != own:
+        sizes = f"{trunk.input_shape[1:]} with {trunk.output_shape[-1]} features"
+        raise TrainingError(
+            f"train: start: the convolutions of {start} take {sizes}; these take {mine.input_shape[1:]} with "
+            f"{mine.output_shape[-1]} features: `stamp` needs the widths, blocks and number of bands of that model"
+        )
+    mine.set_weights(trunk.get_weights())
+    stretch, theirs = encoder.get_layer("stretch"), found["encoder"].get_layer("stretch")
+    if stretch.stretch != theirs.stretch:
+        raise TrainingError(
+            f"train: start: {start} sees stamps through the stretch {theirs.stretch}; say so in `stamp`"
+        )
+    stretch.set_weights(theirs.get_weights())
+    _freeze(mine, freeze)
+
+
+def nested(model: keras.Model) -> Iterator[keras.Model]:
+    """All models inside a model, at any depth."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield layer
+            yield from nested(layer)
+
+
+def _freeze(trunk: keras.Model, freeze: bool | int) -> None:
+    if freeze is True:
+        trunk.trainable = False
+        return
+    names = ("stem", *(f"stage_{k}_" for k in range(int(freeze)))) if freeze else ()
+    for layer in trunk.layers:
+        if layer.name.startswith(names) and names:
+            layer.trainable = False
