@@ -182,7 +182,7 @@ def as_column(array: np.ndarray, field: Field) -> Any:
 
 
 def facts_of(column: Any) -> dict[str, str]:
-    """Filter, photometry and extinction state that a column carries in its ``info.meta``; bands and scale of a stamp."""
+    """Filter, photometry and extinction state in the ``info.meta`` of a column; bands and scale of a stamp."""
     meta = column.info.meta or {}
     known = (*FACTS, *STAMP_FACTS) if len(column.shape) == 4 else FACTS
     return {fact: meta[fact] for fact in known if fact in meta}

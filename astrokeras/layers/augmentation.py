@@ -1,7 +1,7 @@
 """Random orientations, sizes and positions of stamps in training, for pixels of any sign, unit and number of bands.
 
-These layers and those in `astrokeras.layers.degradation` draw their numbers object by object, and do nothing outside of training. Unlike the layers of Keras for
-photographs they clip nothing and know which pixels have data.
+These layers and those in `astrokeras.layers.degradation` draw their numbers object by object, and do nothing outside
+of training. Unlike the layers of Keras for photographs they clip nothing and know which pixels have data.
 """
 
 import math

@@ -8,7 +8,7 @@ from .photometry import PACKAGE
 
 #: Logarithms of concentrations and of standard errors stay within this range, so that no loss is infinite.
 LOG_RANGE = 8.0
-#: Smallest concentration of a Dirichlet distribution: with 1, no fraction is excluded beforehand (Walmsley et al. 2022).
+#: Smallest concentration of a Dirichlet distribution: with 1, no fraction is excluded (Walmsley et al. 2022).
 FIRST_CONCENTRATION = 1.0
 
 

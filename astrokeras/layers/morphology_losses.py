@@ -44,9 +44,9 @@ class NormalLoss(keras.losses.Loss):
 class LevelLoss(keras.losses.Loss):
     """Loss of a number that has one of several levels: cross-entropy plus the ranked probability score.
 
-    The score ``sum (C_i - H_i)^2 (l_(i+1) - l_i)`` (Epstein 1969) of cumulative probabilities C and those of the truth H
-    knows that a neighbouring level is nearly right, the cross-entropy does not. A truth between two levels belongs to
-    both, in proportion.
+    The score ``sum (C_i - H_i)^2 (l_(i+1) - l_i)`` (Epstein 1969) of cumulative probabilities C and those of the truth,
+    H, knows that a neighbouring level is nearly right, the cross-entropy does not. A truth between two levels belongs
+    to both, in proportion.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Layers on stamps, images of one object ``(batch, y, x, bands)``: resampling, stretch, and averages over symmetries."""
+"""Layers on stamps, images of one object ``(batch, y, x, bands)``: resampling, stretch, averages over orientations."""
 
 import keras
 import numpy as np

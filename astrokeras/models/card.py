@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal
 
+from pydantic import Field as Parameter
 from pydantic import StringConstraints, model_validator
 
 from .. import dates
@@ -84,6 +85,9 @@ class Card(Part):
         What a morphology model tells.
     class_fractions : tuple of float
         Share of each class among the training rows, to which the probabilities refer.
+    label_balance : float
+        ``class_label`` is the class with the largest ``p / share^label_balance``: 0, the most probable one; 1, the one
+        that would be if all classes were equally frequent.
     class_sets : ClassSetRule, optional
         How ``class_set`` is made.
     calibration : Calibration, optional
@@ -119,10 +123,11 @@ class Card(Part):
     grid: Grid | None = None
     classes: tuple[str, ...] = ()
     class_fractions: tuple[float, ...] = ()
+    label_balance: float = 0.0
     class_sets: ClassSetRule | None = None
     morphology: Morphology | None = None
     calibration: Calibration | None = None
-    domain: dict[str, tuple[float, float]] = {}
+    domain: dict[str, tuple[float, float]] = Parameter(default={})
     training: Training = Training()
     metrics: tuple[Metric, ...] = ()
     digest: str = ""
@@ -162,9 +167,8 @@ class Card(Part):
             raise ValueError(f"a model takes one stamp, got {', '.join(stamps)}")
         for field in self.inputs:
             if len(field.shape) == 2 or any(n < 1 for n in field.shape):
-                raise ValueError(
-                    f"input {field.name!r} has cells of shape {field.shape}; known are (), (k,), (y, x, band)"
-                )
+                shape = field.shape
+                raise ValueError(f"input {field.name!r} has cells of shape {shape}; known are (), (k,), (y, x, band)")
 
     @property
     def tells_classes(self) -> bool:

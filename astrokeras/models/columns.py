@@ -16,6 +16,8 @@ from .morphology_columns import morphology_columns, morphology_fields
 from .redshift_columns import MISSING, redshift_columns, redshift_fields
 
 Arrays = dict[str, np.ndarray]
+#: Smallest share of a class where labels are balanced.
+FEWEST = 1e-6
 
 
 def probability_column(name: str) -> str:
@@ -62,7 +64,7 @@ def _class_fields(card: Card) -> tuple[Field, ...]:
     ucd = f"stat.probability;{of_class}"
     return (
         *(Field(name=probability_column(c), description=f"Probability of class {c}", ucd=ucd) for c in card.classes),
-        Field(name="class_label", kind="str", description="Most probable class", ucd=of_class),
+        Field(name="class_label", kind="str", description=_label_said(card), ucd=of_class),
         Field(
             name="class_entropy",
             description="Entropy of the class probabilities, in nats: 0 is certain",
@@ -70,6 +72,12 @@ def _class_fields(card: Card) -> tuple[Field, ...]:
         ),
         *((_class_set(card),) if card.class_sets else ()),
     )
+
+
+def _label_said(card: Card) -> str:
+    if not card.label_balance:
+        return "Most probable class"
+    return f"Class with the largest probability / (share of the training rows)^{card.label_balance:g}"
 
 
 def _class_set(card: Card) -> Field:
@@ -111,7 +119,9 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
 def _class_columns(outputs: Mapping[str, np.ndarray], card: Card) -> Arrays:
     p, classes = np.asarray(outputs["p_class"], np.float64), np.array(card.classes)
     columns = {probability_column(c): p[:, i].astype(np.float32) for i, c in enumerate(card.classes)}
-    columns |= {"class_label": classes[p.argmax(axis=1)], "class_entropy": entropy(p).astype(np.float32)}
+    share = np.asarray(card.class_fractions or np.ones(p.shape[1]))
+    label = (p / np.maximum(share, FEWEST) ** card.label_balance).argmax(axis=1)
+    columns |= {"class_label": classes[label], "class_entropy": entropy(p).astype(np.float32)}
     rule = card.class_sets
     if rule is not None:
         columns["class_set"] = _set_names(p, conformal_sets(p, rule.quantile, rule.method), classes)

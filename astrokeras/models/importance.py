@@ -24,8 +24,8 @@ def permutation_importance(
 ) -> list[dict[str, Any]]:
     """Mean increase of a loss when an input is permuted (Breiman 2001; Fisher, Rudin & Dominici 2019).
 
-    A band is one input: its flux, error and masks move together; so is a vector, and a stamp. Inputs that say the same, such as
-    neighbouring bands, share their importance.
+    A band is one input: its flux, error and masks move together; so is a vector, and a stamp. Inputs that say the same,
+    such as neighbouring bands, share their importance.
 
     Parameters
     ----------

@@ -42,6 +42,7 @@ RULES = {
     "classes",
     "class_fractions",
     "class_sets",
+    "label_balance",
     "morphology",
     "calibration",
     "domain",
@@ -96,9 +97,7 @@ class ModelStage(ModelInputs):
             raise ValueError(f"training needs distinct `bands`, got {list(self.bands)}")
         names = self.input_names()
         if not names or len(set(names)) < len(names):
-            raise ValueError(
-                f"training needs inputs, each once: `stamps`, `bands`, `extra` or `vectors`; got {list(names)}"
-            )
+            raise ValueError(f"training needs `stamps`, `bands`, `extra` or `vectors`, each once; got {list(names)}")
         for field in self.target_fields():
             refuse_names(names, field.name)
         for name in self.train.allow:
@@ -216,9 +215,7 @@ class ModelStage(ModelInputs):
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""
-        if self.model is not None:
-            return self.card().source_inputs()
-        return self.training_inputs()
+        return self.training_inputs() if self.model is None else self.card().source_inputs()
 
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
@@ -254,7 +251,7 @@ class ModelStage(ModelInputs):
         return {**{self._named(name): values for name, values in columns.items()}, FLAGS.name: flags}
 
     def _batch_of(self, card: Card) -> int:
-        """Objects at once: fewer where a model looks at stamps, whose convolutions take memory."""
+        """Objects at once: convolutions take memory."""
         return self.batch if card.stamp is None else min(self.batch, STAMP_BATCH)
 
     def _decoded(self, outputs: Columns, card: Card) -> Columns:

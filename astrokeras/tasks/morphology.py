@@ -110,10 +110,10 @@ class Morphology(ModelStage):
     )
     kind: Literal["classes", "ordinal", "regression", "attributes", "votes"] = "classes"
     classes: tuple[str, ...] = ()
-    mirror: dict[str, str] = {}
+    mirror: dict[str, str] = Parameter(default={})
     column: Word = "t_type"
     levels: tuple[float, ...] = ()
-    attributes: dict[Word, str] = {}
+    attributes: dict[Word, str] = Parameter(default={})
     votes: tuple[Votes, ...] = ()
     train: MorphologyRecipe | None = None
     batch: int = Parameter(default=1024, ge=1, le=1_048_576)
@@ -145,6 +145,8 @@ class Morphology(ModelStage):
         for name in (*self.mirror, *self.mirror.values()):
             if name not in self.classes:
                 raise ValueError(f"`mirror`: no class {name!r}; there are {', '.join(self.classes)}")
+        if self.mirror and self.train.calibration != "temperature":
+            raise ValueError("`mirror` needs `calibration: temperature`, which is the same for all classes")
 
     def told(self, levels: tuple[float, ...] = ()) -> Told:
         """What the model tells, for its card."""
@@ -168,7 +170,7 @@ class Morphology(ModelStage):
             "classes": (Field(name="p_class", shape=(len(self.classes),)),),
             "attributes": (Field(name="p_attribute", shape=(len(self.attributes),)),),
         }.get(self.kind, (Field(name="value", shape=(size,)), Field(name="value_error", shape=(size,))))
-        facts = {"classes": self.classes, "morphology": told}
+        facts = {"classes": self.classes, "morphology": told, "label_balance": self.train.label_balance}
         return provisional_card(self.task, self.save, self.train, self.card_inputs(fields), outputs, **facts)
 
     def target_fields(self) -> tuple[Field, ...]:
@@ -241,6 +243,6 @@ def whole_numbers(target: np.ndarray) -> tuple[float, ...]:
     low, high = np.floor(target.min()), np.ceil(target.max())
     if not 1 <= high - low < 64:
         raise TrainingError(
-            f"train: the targets run from {target.min():g} to {target.max():g}; say which `levels` there are"
+            f"train: targets run from {target.min():g} to {target.max():g}; say which `levels` there are"
         )
     return tuple(np.arange(low, high + 1).tolist())

@@ -39,6 +39,11 @@ class MorphologyClassLearner(ClassLearner):
         """See `StampLearner.mirror`."""
         return None if self.exchanged is None else list(self.exchanged)
 
+    def _counts(self, examples: Examples) -> np.ndarray:
+        """Rows of each class; those of mirror images are alike, because a mirrored sky would be no other one."""
+        counts = super()._counts(examples)
+        return counts if self.exchanged is None else (counts + counts[list(self.exchanged)]) / 2
+
 
 class _ValueLearner(StampLearner):
     """What the kinds besides classes share: one graph of all members, and its losses."""
@@ -58,9 +63,7 @@ class _ValueLearner(StampLearner):
         """See `Learner.checked`."""
         target = rows["train"].target
         if not np.nanmax(np.ptp(np.where(np.isfinite(target), target, np.nanmin(target)), axis=0)) > 0:
-            raise TrainingError(
-                f"train: the target is the same in all {len(target)} training rows; there is nothing to learn"
-            )
+            raise TrainingError(f"train: all {len(target)} training rows have one target; there is nothing to learn")
 
 
 class NumberLearner(_ValueLearner):

@@ -22,6 +22,10 @@ class MorphologyRecipe(ClassifyRecipe):
         has to see for them helps. A model never needs them.
     auxiliary_weight : float
         Of their mean square error, in units of their scatter, beside the loss of the target.
+    label_balance : float
+        ``class_label`` is the class with the largest ``p / share^label_balance``, with the share of the class among the
+        training rows: 0 gives the most probable one, which is right most often; 1 the one that would be if all classes
+        were equally frequent, which finds most of the rare ones. Probabilities stay what they are.
     start : str, optional
         Model whose convolutions the network starts from; any model of astrokeras that looks at stamps.
     freeze : bool or int
@@ -41,6 +45,7 @@ class MorphologyRecipe(ClassifyRecipe):
     regions: int = Parameter(default=0, ge=0, le=0)
     auxiliary: tuple[str, ...] = ()
     auxiliary_weight: float = Parameter(default=1.0, ge=0)
+    label_balance: float = Parameter(default=0.0, ge=0, le=1)
     start: str | None = None
     freeze: bool | int = False
 

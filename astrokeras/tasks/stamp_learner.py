@@ -23,7 +23,7 @@ class StampLearner(Learner):
 
     @property
     def looks(self) -> bool:
-        """Whether the network is built as those for stamps are: with a stamp, without photometry, or auxiliary outputs."""
+        """Whether the network is built as those for stamps: it has one, no photometry, or auxiliary outputs."""
         return self.card.stamp is not None or not self.card.bands or self.n_auxiliary > 0
 
     @property

@@ -52,9 +52,7 @@ def start_from(member: keras.Model, encoder: keras.Model, start: str, freeze: bo
     mine.set_weights(trunk.get_weights())
     stretch, theirs = encoder.get_layer("stretch"), found["encoder"].get_layer("stretch")
     if stretch.stretch != theirs.stretch:
-        raise TrainingError(
-            f"train: start: {start} sees stamps through the stretch {theirs.stretch}; say so in `stamp`"
-        )
+        raise TrainingError(f"train: start: {start} has the stretch {theirs.stretch}; say so in `stamp`")
     stretch.set_weights(theirs.get_weights())
     _freeze(mine, freeze)
 
