@@ -115,7 +115,7 @@ def test_auxiliary_numbers_count_where_they_are_known():
     outputs = np.array([[1.0, 1.5, 77], [0.5, 9, 9]], "float32")
     main = AttributeLoss()
     loss = JointLoss(main, 1, 1, weight=3.0)
-    expected = host(main.call(truth[:, :1], outputs[:, :1])) + [3 * 1.0, 0]
+    expected = host(main.call(truth[:, :1], outputs[:, :1])) + np.array([3.0, 0])
     np.testing.assert_allclose(host(loss.call(truth, outputs)), expected, rtol=1e-6)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     np.testing.assert_allclose(host(again.call(truth, outputs)), expected, rtol=1e-6)

@@ -60,7 +60,8 @@ def scored(
         return replace(model, encoder=with_domain(model.encoder, domain))
     model = with_domain(model, domain)
     regions = getattr(learner.recipe, "regions", 0)
-    if "p_class" in model.output and 1 < regions <= len(train) // FEWEST:
+    # Regions of what stamps show would have to be found in a network first.
+    if learner.card.stamp is None and "p_class" in model.output and 1 < regions <= len(train) // FEWEST:
         rate = fit_shrinkage(*extrapolation(learner, train, domain, regions, on_epoch))
         model.get_layer("shrinkage").set(rate, _fractions(train, model.output["p_class"].shape[1]))
     return model

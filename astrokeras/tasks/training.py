@@ -90,7 +90,9 @@ def _member(learner: Learner, encoder: Any, number: int, train: Examples) -> ker
         optimizer = _optimizer(recipe, -(-len(train) // recipe.batch_size))
     except ValueError as error:
         raise TrainingError(f"train: {error}") from None
-    member.compile(watched(optimizer), loss=learner.loss(train), steps_per_execution=8, jit_compile=False)
+    # A step of a small network costs less than to start it; several at once take long to compile.
+    steps = 8 if learner.card.stamp is None else 1
+    member.compile(watched(optimizer), loss=learner.loss(train), steps_per_execution=steps, jit_compile=False)
     return member
 
 
