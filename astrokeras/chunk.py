@@ -223,7 +223,13 @@ def append(table: Any, result: Mapping[str, Any], fields: Iterable[Field], stage
     for name, array in delivered(result, declared.values(), stage, len(table)).items():
         if name == "flags" and "flags" in (out.columns if frame else out.colnames):
             array = array | typed(np.asarray(out["flags"]), declared[name], stage)
-        out[name] = (list(array) if array.ndim > 1 else array) if frame else as_column(array, declared[name])
+        if frame:
+            out[name] = list(array) if array.ndim > 1 else array
+        elif array.ndim > 1 and name not in out.colnames:
+            # Assignment copies; stamps and densities are too many bytes for that.
+            out.add_column(as_column(array, declared[name]), name=name, copy=False)
+        else:
+            out[name] = as_column(array, declared[name])
     return out
 
 

@@ -16,6 +16,8 @@ from .walk import check_pipeline, needed
 
 MAX_ROWS = 262_144
 MAX_BYTES = 64 * 2**20
+#: Rows of a partition at least, however wide they are: a part has costs of its own.
+MIN_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def partition_rows(pipeline: Pipeline, fields: Iterable[Field]) -> int:
     if pipeline.partition is not None:
         return pipeline.partition.rows
     width = sum(field.nbytes for field in by_name(fields).values())
-    return max(1024, min(MAX_ROWS, MAX_BYTES // max(width, 1)))
+    return max(MIN_ROWS, min(MAX_ROWS, MAX_BYTES // max(width, 1)))
 
 
 def segments(pipeline: Pipeline, fields: tuple[Field, ...], start: str | None, stop: str | None) -> tuple[Segment, ...]:

@@ -15,6 +15,7 @@ from .errors import AstrokerasError, did_you_mean
 BUILTIN: dict[str, dict[str, str]] = {
     "sources": {
         "catalog": "astrokeras.ingest.catalog:Catalog",
+        "stamps": "astrokeras.ingest.stamps:Stamps",
         "synthetic": "astrokeras.synthetic.catalog:Synthetic",
         "tap": "astrokeras.ingest.tap:Tap",
     },
@@ -22,6 +23,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "classify": "astrokeras.tasks.classify:Classify",
         "colors": "astrokeras.features.colors:Colors",
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
+        "cutouts": "astrokeras.ingest.cutouts:Cutouts",
         "extent": "astrokeras.features.extent:Extent",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "morphology": "astrokeras.tasks.morphology:Morphology",

@@ -7,6 +7,7 @@ package.
 from __future__ import annotations
 
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 
 from .errors import AstrokerasError
@@ -52,7 +53,12 @@ def _shipped(folder: str, package: Path) -> Path:
 def _is_repository(root: Path) -> bool:
     """Whether ``root`` is our repository, not just a folder that holds something of the same name."""
     try:
-        text = (root / "pyproject.toml").read_text(encoding="utf-8")
-        return tomllib.loads(text).get("project", {}).get("name") == "astrokeras"
+        return _project((root / "pyproject.toml").read_text(encoding="utf-8")) == "astrokeras"
     except (OSError, tomllib.TOMLDecodeError):
         return False
+
+
+@lru_cache(maxsize=4)
+def _project(text: str) -> str | None:
+    """Name of the project; parsed once, since every image that is opened asks for the folders."""
+    return tomllib.loads(text).get("project", {}).get("name")

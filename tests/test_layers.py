@@ -27,6 +27,8 @@ LAYERS = (
         "priors",
         "layers",
         "resources",
+        "packing",
+        "fits_hdus",
     },
     {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split", "identifiers"},
     {"chunk", "surveys", "images"},

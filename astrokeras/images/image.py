@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from ..errors import IngestError
+from ..units import AB_ZERO_POINT
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-#: AB magnitude of 1 nJy (Oke & Gunn 1983: AB = 8.90 - 2.5 log10(f / Jy)).
-NJY_ZERO_POINT = 31.4
+#: AB magnitude of 1 nJy.
+NJY_ZERO_POINT = AB_ZERO_POINT
 
 
 class Pixel(IntFlag):
@@ -72,3 +75,26 @@ class Image:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of pixels."""
         return self.data.shape
+
+
+def require_njy(image: Any, who: str) -> None:
+    """Refuse an image whose pixels are no fluxes.
+
+    Parameters
+    ----------
+    image : Image or ImageFile
+        What is needed in nJy.
+    who : str
+        Stage that needs it.
+
+    Raises
+    ------
+    IngestError
+        If the pixels are counts; says how to calibrate.
+    """
+    if image.unit != "nJy":
+        raise IngestError(
+            f"{image.path}, HDU {image.hdu}: {who} needs fluxes, and nothing tells the flux of a count (no zero point, "
+            "no unit); give the stage `calibrate` a reference catalog, or name a `layout:` with "
+            "`calibration: [{zero_point: 27.0}]`"
+        )

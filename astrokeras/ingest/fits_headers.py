@@ -1,51 +1,12 @@
-"""HDUs of a FITS file: found, and measured against the size of the file, before any data is read."""
+"""The table of a FITS file: found, and measured against the size of the file, before any data is read."""
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
-
-import numpy as np
-
 from ..errors import IngestError
-from .packing import MAX_UNPACKED, READ_ERRORS, is_packed, open_packed
+from ..fits_hdus import HDU, check_size, hdus
+from ..packing import READ_ERRORS, open_packed
 
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-
-BLOCK = 2880
-#: A header of 20 000 blocks (58 MB) is damage.
-MAX_BLOCKS = 20_000
 TABLES = ("BINTABLE", "TABLE", "A3DTABLE")
-
-
-@dataclass(frozen=True)
-class HDU:
-    """One HDU: its number, header, and where its data lie."""
-
-    index: int
-    header: Header
-    offset: int
-    size: int
-
-    @property
-    def kind(self) -> str:
-        """``BINTABLE``, ``TABLE``, ``IMAGE``, ... or ``PRIMARY``."""
-        if self.header.get("ZIMAGE") is True:
-            # A compressed image is kept in a table.
-            return "IMAGE"
-        return str(self.header.get("XTENSION", "PRIMARY")).strip().upper()
-
-    @property
-    def name(self) -> str:
-        """EXTNAME."""
-        return str(self.header.get("EXTNAME", "")).strip()
-
-    def __str__(self) -> str:
-        return f"HDU {self.index}{f' ({self.name})' if self.name else ''}"
 
 
 def table_hdu(path: str, wanted: int | str | None) -> HDU:
@@ -63,83 +24,12 @@ def table_hdu(path: str, wanted: int | str | None) -> HDU:
     """
     try:
         with open_packed(path) as stream:
-            hdus = list(_hdus(path, stream))
-            chosen = _chosen(path, hdus, wanted)
-            _check_size(path, stream, chosen)
+            found = list(hdus(path, stream))
+            chosen = _chosen(path, found, wanted)
+            check_size(path, stream, chosen)
     except READ_ERRORS as error:
         raise IngestError(f"{path}: cannot be read to its end (damaged or truncated?): {error}") from None
     return chosen
-
-
-def _hdus(path: str, stream: BinaryIO) -> Iterator[HDU]:
-    offset, index = 0, 0
-    packed = is_packed(path)
-    total = None if packed else os.path.getsize(path)
-    while total is None or offset < total:
-        stream.seek(offset)
-        header = _header(path, stream, index)
-        if header is None:
-            return
-        begin, size = stream.tell(), _data_size(path, header, index)
-        yield HDU(index, header, begin, size)
-        offset, index = begin + -(-size // BLOCK) * BLOCK, index + 1
-        if packed and offset > MAX_UNPACKED:
-            return
-
-
-def _header(path: str, stream: BinaryIO, index: int) -> Header | None:
-    """Header at the place of the stream; None where the file has ended (what follows may be garbage)."""
-    from astropy.io import fits
-    from astropy.io.fits.verify import VerifyError
-
-    blocks = []
-    for _ in range(MAX_BLOCKS):
-        block = stream.read(BLOCK)
-        if not blocks and not block.startswith((b"SIMPLE  =", b"XTENSION=")):
-            return None
-        if len(block) < BLOCK:
-            raise IngestError(f"{path}, HDU {index}: the file ends within the header; it is truncated")
-        blocks.append(block)
-        if any(block[i : i + 80].rstrip() == b"END" for i in range(0, BLOCK, 80)):
-            break
-    else:
-        raise IngestError(f"{path}, HDU {index}: the header has no END")
-    try:
-        with warnings.catch_warnings():
-            # Cards that break the standard are common; those that matter here are checked one by one.
-            warnings.simplefilter("ignore")
-            header = fits.Header.fromstring(b"".join(blocks).decode("latin-1"))
-            return header.copy() if header else header
-    except (ValueError, VerifyError) as error:
-        raise IngestError(f"{path}, HDU {index}: the header cannot be understood: {error}") from None
-
-
-def whole(path: str, header: Header, index: int, key: str, default: int | None = None) -> int:
-    """Non-negative integer of a header.
-
-    Raises
-    ------
-    IngestError
-        If it is absent or something else.
-    """
-    value = header.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise IngestError(f"{path}, HDU {index}: {key} = {value!r} is no number of things")
-    return int(value)
-
-
-def _data_size(path: str, header: Header, index: int) -> int:
-    axes = [whole(path, header, index, f"NAXIS{i + 1}") for i in range(whole(path, header, index, "NAXIS"))]
-    if not axes:
-        return 0
-    if header.get("GROUPS") is True and axes[0] == 0:
-        axes = axes[1:]
-    cells = 1
-    for n in axes:
-        cells *= n
-    bits = abs(header.get("BITPIX", 8)) if isinstance(header.get("BITPIX", 8), int) else 8
-    groups = whole(path, header, index, "GCOUNT", 1) or 1
-    return bits // 8 * groups * (whole(path, header, index, "PCOUNT", 0) + cells)
 
 
 def _chosen(path: str, hdus: list[HDU], wanted: int | str | None) -> HDU:
@@ -162,16 +52,3 @@ def _chosen(path: str, hdus: list[HDU], wanted: int | str | None) -> HDU:
         )
         raise IngestError(f"{path}: has {what} HDU {wanted!r}; tables: {have}")
     return same[0]
-
-
-def _check_size(path: str, stream: BinaryIO, hdu: HDU) -> None:
-    end = hdu.offset + hdu.size
-    if is_packed(path):
-        if end > MAX_UNPACKED:
-            raise IngestError(f"{path}, {hdu}: unpacks to {end} bytes; unpack it first (at most {MAX_UNPACKED} are)")
-        stream.seek(max(end - 1, 0))
-        found = end if stream.read(1) else stream.tell()
-    else:
-        found = os.path.getsize(path)
-    if found < end:
-        raise IngestError(f"{path}, {hdu}: the header tells of data up to byte {end}, the file has {found}; truncated?")

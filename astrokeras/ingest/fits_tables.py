@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import IngestError
+from ..fits_hdus import HDU, whole
+from ..packing import READ_ERRORS, is_packed, open_packed
 from ..surveys.columns import Native
-from .fits_headers import HDU, table_hdu, whole
-from .packing import READ_ERRORS, is_packed, open_packed
+from .fits_headers import table_hdu
 from .tablefile import Cut, TableFile, TableOptions, even_cuts
 
 #: numpy types of TFORM letters.

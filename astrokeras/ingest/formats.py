@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import IngestError
-from .packing import READ_ERRORS, open_packed
+from ..packing import READ_ERRORS, open_packed
 from .tablefile import TableFile, TableOptions
 
 _HEAD = 4096

@@ -10,9 +10,9 @@ import pyarrow as pa
 from pyarrow import csv
 
 from ..errors import IngestError
+from ..packing import READ_ERRORS, open_packed
 from ..surveys.columns import Native
 from .arrow import native
-from .packing import READ_ERRORS, open_packed
 from .tablefile import Cut, TableFile, TableOptions
 from .text_layout import BLANKS, is_remark, lay_out
 

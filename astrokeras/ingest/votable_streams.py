@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import IngestError
+from ..packing import is_packed, open_packed
 from ..surveys.columns import Native
-from .packing import is_packed, open_packed
 from .tablefile import Cut, TableFile
 from .votables import chosen_table, parsed, refuse_service_error, unit_of
 
