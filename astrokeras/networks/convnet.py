@@ -1,6 +1,7 @@
-"""Convolutional networks on stamps, small enough to be trained on a few cores."""
+"""Convolutional networks on stamps, small enough to be trained on a few cores, and those that others have trained."""
 
 import keras
+import numpy as np
 
 #: Factor by which the trunk shrinks a stamp: one step of the stem, one before each stage but the first.
 SMALLEST_SIDE = 8
@@ -72,4 +73,39 @@ def stamp_trunk(
             x = activated(keras.layers.Add(name=f"{name}_add")([x, y]), name)
     x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x) if dropout else x
+    return keras.Model(inputs, x, name="stamp_trunk")
+
+
+def backbone_trunk(backbone, channels):
+    """Trunk of a network that was trained on pictures of three colors, such as those of ``keras.applications``.
+
+    A 1x1 convolution, to be trained, makes three channels of all there are; at first it takes the first three as they
+    are. Where the network gives a map, its mean over all pixels is taken.
+
+    Parameters
+    ----------
+    backbone : keras.Model
+        From ``(batch, size, size, 3)`` to ``(batch, y, x, features)`` or ``(batch, features)``.
+    channels : int
+        As for `stamp_trunk`.
+
+    Returns
+    -------
+    keras.Model
+        From ``(batch, size, size, channels)`` to ``(batch, features)``.
+
+    Raises
+    ------
+    ValueError
+        When the network takes no square pictures of three colors, or gives something else.
+    """
+    taken, given = backbone.input_shape, backbone.output_shape
+    square = isinstance(taken, tuple) and len(taken) == 4 and taken[1] == taken[2] and taken[3] == 3
+    if not square or not isinstance(given, tuple) or len(given) not in (2, 4):
+        raise ValueError(f"backbone_trunk: needs (batch, size, size, 3) to maps or features, got {taken} to {given}")
+    inputs = keras.Input((*taken[1:3], channels), name="stamp", dtype="float32")
+    mixing = keras.layers.Conv2D(3, 1, use_bias=False, name="three_channels")
+    x = backbone(mixing(inputs))
+    mixing.set_weights([np.eye(channels, 3, dtype="float32")[None, None]])
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x) if len(given) == 4 else x
     return keras.Model(inputs, x, name="stamp_trunk")

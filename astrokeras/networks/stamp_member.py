@@ -16,13 +16,15 @@ from ..layers import (
     RandomNoise,
     RandomWarp,
 )
-from .convnet import stamp_trunk
+from .convnet import backbone_trunk, stamp_trunk
 from .dense import dense_trunk
 from .encoder import seen_in_training
 from .stamp_encoder import STAMP
 
 
-def stamp_member(encoder, n_outputs, changes, *, mirror=None, trunk=None, dense=None, hiding=None, n_auxiliary=0):
+def stamp_member(
+    encoder, n_outputs, changes, *, mirror=None, trunk=None, dense=None, hiding=None, n_auxiliary=0, backbone=None
+):
     """One trainable member: from stamps, and what stands beside them, to outputs; random changes in training.
 
     Parameters
@@ -45,6 +47,8 @@ def stamp_member(encoder, n_outputs, changes, *, mirror=None, trunk=None, dense=
         Parameters of `astrokeras.networks.encoder.seen_in_training`, for what stands beside the stamp.
     n_auxiliary : int
         Further outputs, which only the training needs.
+    backbone : keras.Model, optional
+        Network on pictures that takes the place of the convolutions: see `backbone_trunk`.
 
     Returns
     -------
@@ -60,7 +64,11 @@ def stamp_member(encoder, n_outputs, changes, *, mirror=None, trunk=None, dense=
     inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
     seen, mirrored = _changed(encoder, inputs, changes) if "stamp" in inputs else ({}, None)
     seen |= _hidden(encoder, inputs, hiding or {})
-    found = _head(_named(encoder.output), n_outputs, trunk or {}, dense or {})(_named(encoder(seen)))
+
+    def convolutions(size, channels):
+        return stamp_trunk(size, channels, **(trunk or {})) if backbone is None else backbone_trunk(backbone, channels)
+
+    found = _head(_named(encoder.output), n_outputs, convolutions, dense or {})(_named(encoder(seen)))
     outputs = found["outputs"]
     if mirror is not None and mirrored is not None:
         outputs = MirrorLabels(mirror, name="mirror_labels")([outputs, mirrored])
@@ -75,13 +83,13 @@ def _named(encoded):
     return dict(encoded) if isinstance(encoded, Mapping) else {"features": encoded}
 
 
-def _head(encoded, n_outputs, trunk, dense):
+def _head(encoded, n_outputs, convolutions, dense):
     """From what the encoder gives to ``outputs`` and ``last``."""
     given = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoded.items()}
     parts = []
     if "stamp" in given:
         *_, size, channels = given["stamp"].shape
-        parts.append(stamp_trunk(size, channels, **trunk)(given["stamp"]))
+        parts.append(convolutions(size, channels)(given["stamp"]))
     if "features" in given:
         parts.append(dense_trunk(given["features"].shape[-1], dense["width"], **dense)(given["features"]))
     last = keras.layers.Concatenate(name="joined")(parts) if len(parts) > 1 else parts[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -117,6 +118,11 @@ class Morphology(ModelStage):
     votes: tuple[Votes, ...] = ()
     train: MorphologyRecipe | None = None
     batch: int = Parameter(default=1024, ge=1, le=1_048_576)
+
+    def inputs(self) -> tuple[str, ...]:
+        """See `Configured.inputs`: also the model that a network starts from."""
+        start = None if self.train is None else self.train.start
+        return (*super().inputs(), *((start,) if start and Path(start).exists() else ()))
 
     @model_validator(mode="after")
     def _something_to_tell(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field as Parameter
 from pydantic import model_validator
@@ -27,10 +27,11 @@ class MorphologyRecipe(ClassifyRecipe):
         training rows: 0 gives the most probable one, which is right most often; 1 the one that would be if all classes
         were equally frequent, which finds most of the rare ones. Probabilities stay what they are.
     start : str, optional
-        Model whose convolutions the network starts from; any model of astrokeras that looks at stamps.
+        Model whose convolutions the network starts from: any model of astrokeras that looks at stamps; or a ``.keras``
+        file with a network on pictures of three colors, such as one of ``keras.applications`` without its top.
     freeze : bool or int
         Of a network with a ``start``: true, its convolutions stay as they are; a number, those of the stem and of so
-        many stages stay.
+        many stages stay, or so many layers of a network on pictures.
     """
 
     width: int = Parameter(default=64, ge=1, le=4096)
@@ -47,12 +48,13 @@ class MorphologyRecipe(ClassifyRecipe):
     auxiliary_weight: float = Parameter(default=1.0, ge=0)
     label_balance: float = Parameter(default=0.0, ge=0, le=1)
     start: str | None = None
-    freeze: bool | int = False
+    freeze: bool | Annotated[int, Parameter(ge=0, le=10_000)] = False
 
     @model_validator(mode="after")
     def _start(self) -> Self:
         if self.freeze and not self.start:
             raise ValueError("`freeze` needs a model to `start` from")
-        if self.freeze is not True and not 0 <= int(self.freeze) <= len(self.stamp.widths):
+        stages = self.start is not None and not self.start.endswith(".keras")
+        if stages and self.freeze is not True and not 0 <= int(self.freeze) <= len(self.stamp.widths):
             raise ValueError(f"`freeze` must be true, false or 0 to {len(self.stamp.widths)} stages, got {self.freeze}")
         return self

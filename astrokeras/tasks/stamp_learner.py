@@ -34,8 +34,10 @@ class StampLearner(Learner):
     def any_member(self, encoder: keras.Model, n_outputs: int) -> keras.Model:
         """One network to train on stamps and what stands beside them, or on features alone."""
         from ..networks.stamp_member import stamp_member
+        from .transfer import freeze_layers, is_backbone, read_backbone, start_from
 
-        recipe = self.recipe
+        recipe, start = self.recipe, getattr(self.recipe, "start", None)
+        backbone = read_backbone(start, encoder) if is_backbone(start) else None
         shape = {"activation": recipe.activation, "initializer": recipe.initializer, "dropout": recipe.dropout}
         hiding = self.settings(HIDING) | {"instruments": self.instruments}
         member = stamp_member(
@@ -47,11 +49,12 @@ class StampLearner(Learner):
             dense=self.settings(TRUNK),
             hiding=hiding,
             n_auxiliary=self.n_auxiliary,
+            backbone=backbone,
         )
-        if getattr(recipe, "start", None):
-            from .transfer import start_from
-
-            start_from(member, encoder, recipe.start, recipe.freeze)
+        if backbone is not None:
+            freeze_layers(backbone, recipe.freeze)
+        elif start is not None:
+            start_from(member, encoder, start, recipe.freeze)
         return member
 
     def mean(self, members: Any, behind: Any) -> tuple[dict[str, Any], Any]:

@@ -1,8 +1,9 @@
-"""Transfer learning: a network on stamps that starts from a model that was trained for something else."""
+"""Transfer learning: a network on stamps that starts from one that was trained for something else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AstrokerasError, TrainingError
@@ -55,6 +56,51 @@ def start_from(member: keras.Model, encoder: keras.Model, start: str, freeze: bo
         raise TrainingError(f"train: start: {start} has the stretch {theirs.stretch}; say so in `stamp`")
     stretch.set_weights(theirs.get_weights())
     _freeze(mine, freeze)
+
+
+def is_backbone(start: str | None) -> bool:
+    """Whether a network is to start from a file of Keras, not from a model of astrokeras."""
+    return start is not None and start.endswith(".keras")
+
+
+def read_backbone(start: str, encoder: keras.Model) -> keras.Model:
+    """Read a network on pictures, such as one of ``keras.applications``, from a ``.keras`` file, after its inspection.
+
+    Parameters
+    ----------
+    start : str
+        The file.
+    encoder : keras.Model
+        Of the members; its stamps have to be as large as the pictures that the network takes.
+
+    Raises
+    ------
+    TrainingError
+        If the file cannot be read, holds what is not allowed, or takes pictures of another size.
+    """
+    from ..models.files import read_keras
+    from ..models.inspect import inspect
+
+    try:
+        inspect(start)
+        backbone = read_keras(Path(start))
+    except AstrokerasError as error:
+        raise TrainingError(f"train: start: {error}") from None
+    side, taken = encoder.output["stamp"].shape[1], backbone.input_shape
+    if not isinstance(taken, tuple) or taken[1:3] != (side, side):
+        raise TrainingError(
+            f"train: start: {start} takes inputs of shape {taken}; stamps have {side} pixels on a side, "
+            "which `stamp: {size: ...}` changes"
+        )
+    backbone.name = "backbone"
+    return backbone
+
+
+def freeze_layers(backbone: keras.Model, freeze: bool | int) -> None:
+    """Leave all layers of a network as they are, or its first ``freeze``."""
+    number = len(backbone.layers) if freeze is True else int(freeze)
+    for layer in backbone.layers[:number]:
+        layer.trainable = False
 
 
 def nested(model: keras.Model) -> Iterator[keras.Model]:
