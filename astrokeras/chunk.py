@@ -105,12 +105,11 @@ def project(table: QTable, fields: Iterable[Field], stage: str) -> QTable:
             field = field.model_copy(update={"unit": unit_of(table[field.name])})
         array = typed(values(table[field.name], field.unit, f"{stage}: column {field.name!r}"), field, stage)
         column = as_column(array, field)
-        # What a flux is was settled where it was written; a reader does not restate it.
-        column.info.meta |= facts_of(table[field.name])
+        # What a flux or a stamp is was settled where it was written; a reader does not restate it.
+        column.info.meta |= facts_of(table[field.name], FACTS + STAMP_FACTS)
         out[field.name] = column
     if not out.colnames:
-        # A table without columns has no length; keep it.
-        out["object_id"] = np.arange(len(table))
+        out["object_id"] = np.arange(len(table))  # a table without columns has no length; keep it
     return out
 
 
@@ -181,11 +180,10 @@ def as_column(array: np.ndarray, field: Field) -> Any:
     return column
 
 
-def facts_of(column: Any) -> dict[str, str]:
-    """Filter, photometry and extinction state in the ``info.meta`` of a column; bands and scale of a stamp."""
+def facts_of(column: Any, facts: Iterable[str] = FACTS) -> dict[str, str]:
+    """Filter, photometry and extinction state (or other ``facts``) that a column carries in its ``info.meta``."""
     meta = column.info.meta or {}
-    known = (*FACTS, *STAMP_FACTS) if len(column.shape) == 4 else FACTS
-    return {fact: meta[fact] for fact in known if fact in meta}
+    return {fact: meta[fact] for fact in facts if fact in meta}
 
 
 def delivered(result: Mapping[str, Any], fields: Iterable[Field], stage: str, n: int) -> dict[str, np.ndarray]:

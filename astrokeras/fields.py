@@ -19,7 +19,7 @@ Dereddened = Literal["yes", "no", "unverified"]
 #: What a flux is besides its band: attributes of `Field`, and keys of ``column.info.meta``.
 FACTS = ("filter", "photometry", "dereddened")
 
-#: What a stamp is besides its pixels: keys of ``column.info.meta``; ``bands`` is a text, "g,r,i".
+#: What a stamp is besides its pixels: names of its bands (``"g,r,i"``) and arcsec of a pixel, in ``column.info.meta``.
 STAMP_FACTS = ("bands", "pixel_scale")
 
 #: Groups that ``columns:`` of an output may name.

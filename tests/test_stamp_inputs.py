@@ -1,4 +1,4 @@
-"""Stamps and vectors as inputs of models: cards, tensors, golden rows, keys of rows; redshifts and classes with them."""
+"""Stamps and vectors as inputs: cards, tensors, golden rows, keys of rows; redshifts and classes with them."""
 
 import numpy as np
 import pytest

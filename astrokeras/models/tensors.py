@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..fields import Field, by_name
+from ..fields import STAMP_FACTS, Field, by_name
 from ..flags import Flag
 from .card import Card
 from .compare import OVERRIDES, differences, lacking_bands, match, same_stamps
@@ -68,7 +68,7 @@ def encode(chunk: QTable, card: Card, override: Iterable[str] = ()) -> tuple[dic
     mismatch = bool(differences(card, facts, override))
     if card.stamp is not None:
         column = chunk[card.stamp.name]
-        same_stamps(card, Field(name=card.stamp.name, shape=column.shape[1:], meta=facts_of(column)))
+        same_stamps(card, Field(name=card.stamp.name, shape=column.shape[1:], meta=facts_of(column, STAMP_FACTS)))
     absent |= {name for name in card.extras if name not in chunk.colnames}
     arrays = {f.name: _column(chunk, f, f.name in absent) for f in card.inputs}
     flags = np.zeros(len(chunk), np.int32)
