@@ -36,6 +36,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "evaluate": "astrokeras.export.evaluate:Evaluate",
         "compare": "astrokeras.export.compare:Compare",
         "qp": "astrokeras.export.qp:Qp",
+        "report": "astrokeras.export.report:Report",
         "coverage": "astrokeras.export.coverage:Coverage",
     },
 }

@@ -51,14 +51,15 @@ def calibration_figure(figure: Figure, report: Mapping[str, Any]) -> Figure:
     figure.set_layout_engine("constrained")
     axes = figure.subplots(-(-len(parts) // 3), min(3, len(parts)), squeeze=False).flat
     for ax, (title, scores) in zip(axes, parts, strict=False):
-        (_reliability if "reliability" in scores else _pit)(ax, scores)
+        (draw_reliability if "reliability" in scores else draw_pit)(ax, scores)
         ax.set_title(f"{title} (n = {scores['n']})", fontsize="small")
     for ax in list(axes)[len(parts) :]:
         ax.set_axis_off()
     return figure
 
 
-def _pit(ax: Axes, scores: Mapping[str, Any]) -> None:
+def draw_pit(ax: Axes, scores: Mapping[str, Any]) -> None:
+    """Histogram of the cumulative probabilities at the true redshift, and where 95 % of flat bins lie."""
     counts = np.asarray(scores["pit_histogram"], float)
     expected = counts.sum() / len(counts)
     # Of a count with many trials 95 % lie within 1.96 standard deviations.
@@ -68,7 +69,8 @@ def _pit(ax: Axes, scores: Mapping[str, Any]) -> None:
     ax.set(xlabel="cumulative probability at z_spec", ylabel="objects", ylim=(0, None))
 
 
-def _reliability(ax: Axes, scores: Mapping[str, Any]) -> None:
+def draw_reliability(ax: Axes, scores: Mapping[str, Any]) -> None:
+    """How often the most probable class is right, against its probability."""
     found = scores["reliability"]
     rows = [(c, a, n) for c, a, n in zip(found["confidence"], found["accuracy"], found["n"], strict=True) if n]
     confidence, accuracy, n = np.array(rows, float).T

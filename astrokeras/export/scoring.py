@@ -81,14 +81,7 @@ class Scoring(Output):
         return tuple(have[name] for name in dict.fromkeys([*names, *marks]))
 
     def _chosen(self, columns: Columns, n: int) -> np.ndarray:
-        if self.all_rows:
-            return np.ones(n, bool)
-        chosen = np.zeros(n, bool)
-        if "split" in columns:
-            chosen |= np.ma.filled(np.ma.asanyarray(columns["split"]) == "test", False)
-        if "fold" in columns:
-            chosen |= np.ma.filled(np.ma.asanyarray(columns["fold"]) >= 0, False)
-        return chosen
+        return np.ones(n, bool) if self.all_rows else unseen(columns, n)
 
     def _magnitude(self, columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:
         bins = self.bins.magnitude
@@ -102,6 +95,16 @@ class Scoring(Output):
 
     def _magnitude_label(self) -> str:
         return self.bins.magnitude.column or f"{self.bins.magnitude.band} (AB)"
+
+
+def unseen(columns: Columns, n: int) -> np.ndarray:
+    """Rows, of ``n``, that no model has seen: those of the test split, and those predicted out of fold."""
+    chosen = np.zeros(n, bool)
+    if "split" in columns:
+        chosen |= np.ma.filled(np.ma.asanyarray(columns["split"]) == "test", False)
+    if "fold" in columns:
+        chosen |= np.ma.filled(np.ma.asanyarray(columns["fold"]) >= 0, False)
+    return chosen
 
 
 def splits(columns: Columns) -> dict[str, int]:
