@@ -15,7 +15,7 @@ from astrokeras.models.columns import decode
 from astrokeras.testing import check_stage
 
 SIDE, ROWS = 12, 96
-TINY = {"members": 1, "epochs": 1, "threads": 1, "stamp": {"widths": [4, 8]}}
+TINY = {"members": 1, "epochs": 1, "threads": 1, "width": 16, "depth": 1, "stamp": {"widths": [4]}}
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,8 @@ def test_any_number_from_features_alone(table, tmp_path):
 
 
 def test_attributes_are_learnt_from_those_that_are_determined(table, tmp_path):
-    stage = Morphology(stamps="stamp", kind="attributes", attributes={"bar": "bar", "disk": "disk"}, train=TINY)
+    attributes = {"bar": "bar", "disk": "disk"}
+    stage = Morphology(vectors=("hog",), kind="attributes", attributes=attributes, train=TINY)
     rows = table.copy()
     rows["disk"] = np.where(np.arange(ROWS) % 3, np.nan, 0.25)
     fitted = stage.fit(rows, tmp_path / "m")
@@ -161,6 +162,8 @@ def test_attributes_are_learnt_from_those_that_are_determined(table, tmp_path):
     for name in ("attr_bar", "attr_disk"):
         assert (np.asarray(found[name]) > 0).all() and (np.asarray(found[name]) < 1).all()
     assert {m.name for m in fitted.card().metrics} <= {"rmse_bar", "rmse_disk"}
+    target, good = stage.truth(rows, np.ones(ROWS, bool))
+    assert np.isnan(target[0, 0]) and target[3, 0] == 1 and np.isnan(target[1, 1]) and good.sum() == ROWS - 13
 
 
 def test_votes_follow_the_tree(table, tmp_path):
@@ -168,13 +171,18 @@ def test_votes_follow_the_tree(table, tmp_path):
         {"question": "disk", "answers": {"yes": "n_disk", "no": "n_smooth"}},
         {"question": "bar", "answers": {"yes": "n_bar", "no": "n_none"}, "after": "disk.yes"},
     ]
-    fitted = Morphology(stamps="stamp", kind="votes", votes=votes, train=TINY).fit(table, tmp_path / "m")
-    found = fitted(table[:9])
+    rows = table.copy()
+    rows["size"] = np.asarray(table["n_disk"], "f4")
+    recipe = {**TINY, "epochs": 40, "batch_size": 16, "dropout": 0.0, "learning_rate": 0.01}
+    fitted = Morphology(extra=("size",), kind="votes", votes=votes, train=recipe).fit(rows, tmp_path / "m")
+    found = fitted(rows)
     for question in ("disk", "bar"):
         total = np.asarray(found[f"f_{question}_yes"]) + np.asarray(found[f"f_{question}_no"])
         np.testing.assert_allclose(total, 1, rtol=1e-5)
     np.testing.assert_array_equal(found["asked_bar"], found["f_disk_yes"])
     assert "asked_disk" not in found.colnames and (np.asarray(found["f_bar_yes_err"]) > 0).all()
+    assert np.corrcoef(found["f_disk_yes"], rows["n_disk"])[0, 1] > 0.9
+    assert np.asarray(found["f_bar_yes"]).mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_network_starts_from_another_model(classes, table, tmp_path):
@@ -188,7 +196,7 @@ def test_a_network_starts_from_another_model(classes, table, tmp_path):
 
     for old, new in zip(trunk(classes.model).get_weights(), trunk(fitted.model).get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    other = {**recipe, "stamp": {"widths": [4, 16]}}
+    other = {**recipe, "stamp": {"widths": [8]}}
     with pytest.raises(TrainingError, match="widths, blocks and number of bands"):
         Morphology(stamps="stamp", kind="ordinal", train=other).fit(table, tmp_path / "n")
     with pytest.raises(TrainingError, match="start"):

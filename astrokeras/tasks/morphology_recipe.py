@@ -41,7 +41,7 @@ class MorphologyRecipe(ClassifyRecipe):
     learning_rate: float = Parameter(default=2e-3, gt=0)
     weight_decay: float = Parameter(default=0.05, ge=0)
     batch_size: int = Parameter(default=32, ge=1)
-    epochs: int = Parameter(default=40, ge=1)
+    epochs: int = Parameter(default=30, ge=1)
     patience: int = Parameter(default=20, ge=1)
     regions: int = Parameter(default=0, ge=0, le=0)
     auxiliary: tuple[str, ...] = ()
