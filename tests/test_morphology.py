@@ -130,7 +130,7 @@ def test_rotated_galaxies_are_told_apart(table, tmp_path):
 
 def test_numbers_have_errors_and_an_interval(table, tmp_path):
     stage = Morphology(stamps="stamp", kind="ordinal", train={**TINY, "target": "T"})
-    assert [f.name for f in stage.writes()][:2] == ["t_type", "t_type_err"]
+    assert [f.name for f in stage.writes()][:4] == ["t_type", "t_type_err", "t_type_lo", "t_type_hi"]
     fitted = stage.fit(table, tmp_path / "m")
     found, told = fitted(table), fitted.card().morphology
     assert told.levels == tuple(np.arange(-4.0, 7.0)) and told.interval > 0

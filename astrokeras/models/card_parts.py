@@ -142,7 +142,7 @@ class Morphology(Part):
         Name of the number: ``t_type``.
     levels : tuple of float
         Values that an ordinal may have, rising.
-    interval : float, optional
+    interval : float
         Half width, in standard errors, of the interval that holds 68 % of the true numbers.
     attributes : tuple of str
         Their names.
@@ -153,7 +153,7 @@ class Morphology(Part):
     kind: Literal["classes", "ordinal", "regression", "attributes", "votes"]
     column: str = ""
     levels: tuple[float, ...] = ()
-    interval: float | None = None
+    interval: float = 1.0
     attributes: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
 

@@ -24,14 +24,9 @@ def morphology_fields(told: Morphology) -> tuple[Field, ...]:
     if told.kind == "votes":
         return _vote_fields(told)
     name = told.column
-    number = (
+    return (
         Field(name=name, description="Morphological type" if name == "t_type" else name, ucd=_TYPE),
         Field(name=f"{name}_err", description=f"Standard error of {name}", ucd=f"stat.error;{_TYPE}"),
-    )
-    if told.interval is None:
-        return number
-    return (
-        *number,
         Field(name=f"{name}_lo", description=f"Lower end of the 68 % interval of {name}", ucd=f"{_TYPE};stat.min"),
         Field(name=f"{name}_hi", description=f"Upper end of the 68 % interval of {name}", ucd=f"{_TYPE};stat.max"),
     )
@@ -75,11 +70,8 @@ def morphology_columns(outputs: Mapping[str, np.ndarray], told: Morphology) -> A
     if told.kind == "votes":
         return _vote_columns(value, error, told)
     value, error, name = value[:, 0], error[:, 0], told.column
-    columns = {name: value, f"{name}_err": error}
-    if told.interval is not None:
-        reach = np.float32(told.interval) * error
-        columns |= {f"{name}_lo": value - reach, f"{name}_hi": value + reach}
-    return columns
+    reach = np.float32(told.interval) * error
+    return {name: value, f"{name}_err": error, f"{name}_lo": value - reach, f"{name}_hi": value + reach}
 
 
 def _vote_columns(value: np.ndarray, error: np.ndarray, told: Morphology) -> Arrays:

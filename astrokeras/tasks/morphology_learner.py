@@ -113,6 +113,8 @@ class NumberLearner(_ValueLearner):
             factor = float(np.sqrt(np.mean(pull**2)))
             model.get_layer("mean_and_error").set_factor(max(factor, 1e-3))
             interval = conformal_level(np.abs(pull) / max(factor, 1e-3), COVERAGE)
+            # A handful of rows cannot tell.
+            interval = interval if np.isfinite(interval) else 1.0
             card = card.model_copy(update={"morphology": card.morphology.model_copy(update={"interval": interval})})
         return model, card
 
