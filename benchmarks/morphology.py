@@ -33,6 +33,8 @@ from astropy.table import QTable
 
 SEED = 1
 SIZE = 64
+#: The key `label_balance` of a recipe, for the last two numbers of a line.
+BALANCE = 0.5
 SPIRALS = ("spiral_cw", "spiral_acw")
 CLASSES = {
     "efigi": ("E", "S0", "Searly", "Slate", "Irr"),
@@ -193,12 +195,15 @@ def report(task, name, found, table):
         print(f"{name:22} n {len(right)}  spin accuracy {right.mean():.3f} +- {spread:.3f}")
         found, target = np.column_stack([found[:, :3], found[:, 3:].sum(axis=1)]), np.minimum(target, 3)
     accuracy = class_metrics.accuracy(found, target)
+    even = found / (np.bincount(target) / len(target)) ** BALANCE
     print(
         f"{name:22} n {len(target)}  accuracy {accuracy:.3f} +- {np.sqrt(accuracy * (1 - accuracy) / len(target)):.3f}"
         f"  balanced {class_metrics.balanced_accuracy(found, target):.3f}"
         f"  log-loss {class_metrics.log_loss(found, target).mean():.3f}"
         f"  ECE {class_metrics.calibration_error(found, target):.3f}"
-        f" (floor {class_metrics.calibration_floor(found):.3f})",
+        f" (floor {class_metrics.calibration_floor(found):.3f})"
+        f"  balanced labels: {class_metrics.accuracy(even, target):.3f}"
+        f" {class_metrics.balanced_accuracy(even, target):.3f}",
         flush=True,
     )
 

@@ -172,7 +172,7 @@ def test_votes_follow_the_tree(table, tmp_path):
         {"question": "bar", "answers": {"yes": "n_bar", "no": "n_none"}, "after": "disk.yes"},
     ]
     rows = table.copy()
-    rows["size"] = np.asarray(table["n_disk"], "f4")
+    rows["size"] = np.asarray(table["n_disk"], "f4") + 0.3 * table["size"]
     recipe = {**TINY, "epochs": 40, "batch_size": 16, "dropout": 0.0, "learning_rate": 0.01}
     fitted = Morphology(extra=("size",), kind="votes", votes=votes, train=recipe).fit(rows, tmp_path / "m")
     found = fitted(rows)
