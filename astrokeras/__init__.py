@@ -8,27 +8,39 @@ from typing import Any
 
 _HOMES = {
     "Classify": "astrokeras.tasks.classify",
+    "ColorHistogram": "astrokeras.features.color_profile",
+    "ColorProfile": "astrokeras.features.color_profile",
     "Colors": "astrokeras.features.colors",
     "Crossmatch": "astrokeras.ingest.crossmatch",
     "Cutouts": "astrokeras.ingest.cutouts",
     "Extent": "astrokeras.features.extent",
+    "Hog": "astrokeras.features.hog",
     "Magnitudes": "astrokeras.features.colors",
     "Morphology": "astrokeras.tasks.morphology",
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
+    "Shapes": "astrokeras.features.shapes",
+    "StampPixels": "astrokeras.features.stamp_pixels",
+    "Texture": "astrokeras.features.texture",
     "canonical_table": "astrokeras.surveys",
 }
 
 __all__ = [
     "Classify",
+    "ColorHistogram",
+    "ColorProfile",
     "Colors",
     "Crossmatch",
     "Cutouts",
     "Extent",
+    "Hog",
     "Magnitudes",
     "Morphology",
     "PhotoZ",
     "Pipeline",
+    "Shapes",
+    "StampPixels",
+    "Texture",
     "canonical_table",
 ]
 

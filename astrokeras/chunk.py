@@ -221,13 +221,12 @@ def append(table: Any, result: Mapping[str, Any], fields: Iterable[Field], stage
     for name, array in delivered(result, declared.values(), stage, len(table)).items():
         if name == "flags" and "flags" in (out.columns if frame else out.colnames):
             array = array | typed(np.asarray(out["flags"]), declared[name], stage)
-        if frame:
-            out[name] = list(array) if array.ndim > 1 else array
-        elif array.ndim > 1 and name not in out.colnames:
-            # Assignment copies; stamps and densities are too many bytes for that.
-            out.add_column(as_column(array, declared[name]), name=name, copy=False)
+        column = (list(array) if array.ndim > 1 else array) if frame else as_column(array, declared[name])
+        if frame or name in out.colnames:
+            out[name] = column
         else:
-            out[name] = as_column(array, declared[name])
+            # Assignment copies; stamps and densities are too many bytes for that.
+            out.add_column(column, name=name, copy=array.ndim == 1)
     return out
 
 

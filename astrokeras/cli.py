@@ -81,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     guess = catalogs.add_parser("guess", help="name the survey maps that fit a table, and why")
     guess.add_argument("file", help="table; its names of columns are read, no rows")
     guess.add_argument("--hdu", help="number or name of the HDU, of a FITS file with several tables")
+    _simulation(command("simulate", "write a simulated field: images in several bands and epochs, and the truth"))
+    _injection(command("inject", "put simulated sources into images; measure completeness and bias of fluxes"))
     send = command("send", "send a table to TOPCAT, Aladin or another program on this desktop (SAMP)")
     send.add_argument("file", help="VOTable or FITS table")
     send.add_argument("--to", metavar="PROGRAM", help="name of the program (default: all that take such tables)")
@@ -108,6 +110,51 @@ def _pipeline_options(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--site", help="site file: executor, workers, threads; cannot change results")
         parser.add_argument("--keep-going", action="store_true", help="go on with other partitions when one fails")
         parser.add_argument("--quiet", action="store_true", help="show errors only")
+
+
+def _simulation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument(
+        "--preset", type=int, choices=(256, 512, 1024, 2048), default=512, dest="size",
+        help="pixels along a side (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--system",
+        choices=("sdss", "lsst", "decam"),
+        default="sdss",
+        help="survey that is imitated (default: %(default)s)",
+    )
+    parser.add_argument("--bands", help="bands, with commas: g,r,i (default: those of the survey)")
+    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal fields (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=2, help="number of epochs (default: %(default)s)")
+    parser.add_argument("--transients", type=int, help="number of transients (default: 3 to 80, by size)")
+
+
+def _injection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="images, one per band; or a pipeline with `images`")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument("--measure", action="store_true", help="detect, and report completeness and bias of fluxes")
+    parser.add_argument("--number", type=int, default=300, help="sources per image (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=1, help="images with other sources (default: %(default)s)")
+    parser.add_argument("--magnitudes", default="18,25", metavar="FROM,TO", help="AB (default: %(default)s)")
+    parser.add_argument(
+        "--radii", default="0,0.5,1,2", metavar="R,...",
+        help="half-light radii in arcsec, 0 for points (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--bulge", type=float, default=0.0, help="share of a de Vaucouleurs profile (default: 0)")
+    parser.add_argument(
+        "--colors",
+        default="",
+        metavar="BAND=MAG,...",
+        help="magnitude in a band minus that of the source; g=0.5,i=-0.2",
+    )
+    parser.add_argument("--spacing", type=float, default=15.0, help="arcsec between sources (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--psf", action="append", default=[], metavar="BAND=FWHM|FILE",
+        help="FWHM in arcsec, or an image of the PSF (default: made of the image's stars); may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--layout", help="layout of the images (default: found by their headers)")
 
 
 def _listing(parser: argparse.ArgumentParser) -> None:

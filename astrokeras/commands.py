@@ -13,6 +13,7 @@ from rich.table import Table
 
 from . import registry
 from .errors import ModelError
+from .field_commands import inject, simulate
 from .part_help import first_line, show_part
 from .spec import load
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from .models.card import Card
     from .plan import Plan
     from .store import Store
+
+#: Commands that live elsewhere.
+__all__ = ["inject", "simulate"]
 
 # Types and paths hold square brackets, which are no markup.
 OUT = Console(soft_wrap=True, highlight=False, markup=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -19,16 +20,22 @@ if TYPE_CHECKING:
 BLOCK = 2880
 #: A header of 20 000 blocks (58 MB) is damage.
 MAX_BLOCKS = 20_000
+#: Cards without which the data cannot be found or understood.
+_STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|Z?BITPIX|Z?NAXIS\d*|[PG]COUNT|GROUPS|ZIMAGE|ZTABLE|ZTILE\d+|ZCMPTYPE|ZBLANK|ZQUANTIZ|ZDITHER0"
+    r"|TFIELDS|T(FORM|TYPE|SCAL|ZERO|NULL|DIM|BCOL)\d+|BSCALE|BZERO|BLANK"
+)
 
 
 @dataclass(frozen=True)
 class HDU:
-    """One HDU: its number, header, and where its data lie."""
+    """One HDU: its number, header without the cards that cannot be read, and where its data lie."""
 
     index: int
     header: Header
     offset: int
     size: int
+    unreadable: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -70,8 +77,9 @@ def hdus(path: str, stream: BinaryIO, max_unpacked: int = MAX_UNPACKED) -> Itera
         header = _header(path, stream, index)
         if header is None:
             return
+        unreadable = _without_unreadable(path, header, index)
         begin, size = stream.tell(), _data_size(path, header, index)
-        yield HDU(index, header, begin, size)
+        yield HDU(index, header, begin, size, unreadable)
         offset, index = begin + -(-size // BLOCK) * BLOCK, index + 1
         if packed and offset > max_unpacked:
             return
@@ -102,6 +110,35 @@ def _header(path: str, stream: BinaryIO, index: int) -> Header | None:
             return header.copy() if header else header
     except (ValueError, VerifyError) as error:
         raise IngestError(f"{path}, HDU {index}: the header cannot be understood: {error}") from None
+
+
+def _without_unreadable(path: str, header: Header, index: int) -> tuple[str, ...]:
+    """Take the cards out of a header that cannot be read, and return their names.
+
+    Raises
+    ------
+    IngestError
+        If the data cannot be found or understood without one.
+    """
+    from astropy.io.fits.verify import VerifyError
+
+    # A card is parsed when its value is asked for.
+    broken = [(number, card.keyword) for number, card in enumerate(header.cards) if not _readable(card, VerifyError)]
+    if vital := next((name for _, name in broken if _STRUCTURE.fullmatch(name)), None):
+        raise IngestError(
+            f"{path}, HDU {index}: the card {vital} cannot be read, and the data cannot be found without it"
+        )
+    for number, _ in reversed(broken):
+        del header[number]
+    return tuple(name for _, name in broken)
+
+
+def _readable(card: Any, error: type[Exception]) -> bool:
+    try:
+        _ = card.value
+    except error:
+        return False
+    return True
 
 
 def whole(path: str, header: Header, index: int, key: str, default: int | None = None) -> int:

@@ -6,9 +6,11 @@ import inspect
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
+
+from .errors import AstrokerasError
 
 
 def first_line(part: type) -> str:
@@ -61,3 +63,20 @@ def _type_name(annotation: Any) -> str:
     if inner:
         return f"{origin.__name__}[{', '.join(map(_type_name, inner))}]"
     return {type(None): "None", Ellipsis: "..."}.get(annotation) or getattr(annotation, "__name__", str(annotation))
+
+
+def made(part: type[BaseModel], **parameters: Any) -> Any:
+    """Make a part of options of a command.
+
+    Raises
+    ------
+    AstrokerasError
+        If a value is not allowed; names the parameter.
+    """
+    try:
+        return part(**parameters)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        text = first["msg"].removeprefix("Value error, ")
+        raise AstrokerasError(f"{where}: {text}" if where else text) from None

@@ -15,19 +15,32 @@ from .errors import AstrokerasError, did_you_mean
 BUILTIN: dict[str, dict[str, str]] = {
     "sources": {
         "catalog": "astrokeras.ingest.catalog:Catalog",
+        "images": "astrokeras.ingest.images:Images",
+        "sky": "astrokeras.synthetic.sky:Sky",
+        "exposures": "astrokeras.ingest.exposures:Exposures",
         "stamps": "astrokeras.ingest.stamps:Stamps",
         "synthetic": "astrokeras.synthetic.catalog:Synthetic",
         "tap": "astrokeras.ingest.tap:Tap",
     },
     "stages": {
+        "background": "astrokeras.features.background:Background",
+        "calibrate": "astrokeras.ingest.calibrate_images:Calibrate",
         "classify": "astrokeras.tasks.classify:Classify",
+        "color_histogram": "astrokeras.features.color_profile:ColorHistogram",
+        "color_profile": "astrokeras.features.color_profile:ColorProfile",
         "colors": "astrokeras.features.colors:Colors",
         "crossmatch": "astrokeras.ingest.crossmatch:Crossmatch",
         "cutouts": "astrokeras.ingest.cutouts:Cutouts",
+        "forced_photometry": "astrokeras.ingest.forced:ForcedPhotometry",
         "extent": "astrokeras.features.extent:Extent",
+        "hog": "astrokeras.features.hog:Hog",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "morphology": "astrokeras.tasks.morphology:Morphology",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
+        "pixels": "astrokeras.features.stamp_pixels:StampPixels",
+        "psf": "astrokeras.features.psf:PSF",
+        "shapes": "astrokeras.features.shapes:Shapes",
+        "texture": "astrokeras.features.texture:Texture",
     },
     "outputs": {
         "votable": "astrokeras.export.votable:VOTable",
@@ -38,6 +51,8 @@ BUILTIN: dict[str, dict[str, str]] = {
         "qp": "astrokeras.export.qp:Qp",
         "report": "astrokeras.export.report:Report",
         "coverage": "astrokeras.export.coverage:Coverage",
+        "regions": "astrokeras.export.regions:Regions",
+        "moc": "astrokeras.export.moc:Moc",
     },
 }
 

@@ -80,6 +80,8 @@ def _units(stage: Stage, columns: QTable, whole: QTable, rtol: float) -> None:
         for field in stage.reads():
             if field.unit == "nJy" and field.name in other.colnames:
                 other[field.name] = other[field.name].astype(np.float64).to(unit)
+                # Which bands a stamp has is no matter of units.
+                other[field.name].info.meta = columns[field.name].info.meta
         _same(stage, stage(other), whole, rtol, f"fluxes in {unit}")
 
 

@@ -1,14 +1,9 @@
 """Cutting stamps: ours beside astropy's Cutout2D and slices of compressed images, in one process.
 
 ``python benchmarks/bench_cutouts.py`` prints stamps per second of processor time, and ratios; ``--memory`` the peak
-resident memory of a million positions on an image of 10 000 x 10 000 pixels (a fresh process, 1.3 GB of temporary disk).
+resident memory of a million positions on an image of 10 000 x 10 000 pixels (a fresh process, 400 MB on disk).
 Stamps have 64 x 64 pixels, at random positions; those of Cutout2D are compared with ours bit for bit.
 """
-
-import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 
 import argparse
 import resource

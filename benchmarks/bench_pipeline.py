@@ -2,7 +2,8 @@
 
 ``python benchmarks/bench_pipeline.py`` runs 1 and 10 million rows, each in a fresh process with one thread, and prints
 rows per CPU-second, which phase takes what, and the peak resident memory of the process with its growth. The model has
-the default recipe and was trained for one epoch: what it learnt does not change the time.
+the default recipe and was trained for one epoch: what it learnt does not change the time. ``--task photoz-pdf`` writes
+the densities, too, and ``--task classify`` runs ``pipelines/starqso-apply.yaml``.
 """
 
 import argparse
@@ -18,6 +19,12 @@ from pathlib import Path
 PIPELINES = Path(__file__).resolve().parent.parent / "pipelines"
 #: Rows of the run that is subtracted to tell what starting costs: Python, TensorFlow, the model.
 FEW = 1_000
+#: Pipelines that train and apply a task, its stage, and what is set for the second.
+TASKS = {
+    "photoz": ("photoz-train", "photoz-apply", "photoz", {"stages.photoz.pdf": "false"}),
+    "photoz-pdf": ("photoz-train", "photoz-apply", "photoz", {}),
+    "classify": ("starqso-train", "starqso-apply", "classify", {}),
+}
 PHASES = ("start", "read", "stages", "store", "pieces", "close", "rest")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
 
@@ -54,24 +61,21 @@ def run(*arguments):
     return Usage(used.ru_utime + used.ru_stime, time.perf_counter() - begin, used.ru_maxrss / 1024)
 
 
-def train_model(folder, rows=3_000):
+def train_model(folder, rows=3_000, task="photoz"):
     """Train a model of the default recipe for one epoch and return its directory."""
-    values = {"source.synthetic.rows": rows, "stages.photoz.train.epochs": 1, "vars.out": folder / "train"}
-    run("run", PIPELINES / "photoz-train.yaml", "--quiet", "--work", folder / "train-work", *_sets(values))
+    pipeline, _, stage, _ = TASKS[task]
+    values = {"source.synthetic.rows": rows, f"stages.{stage}.train.epochs": 1, "vars.out": folder / "train"}
+    run("run", PIPELINES / f"{pipeline}.yaml", "--quiet", "--work", folder / "train-work", *_sets(values))
     return folder / "train" / "model"
 
 
-def apply_model(model, rows):
+def apply_model(model, rows, task="photoz"):
     """Run the pipeline from scratch; return what it took and its record."""
+    _, pipeline, _, settings = TASKS[task]
     with tempfile.TemporaryDirectory() as folder:
-        values = {
-            "source.synthetic.rows": rows,
-            "stages.photoz.pdf": "false",
-            "vars.model": model,
-            "vars.out": Path(folder) / "out",
-        }
+        values = {"source.synthetic.rows": rows, **settings, "vars.model": model, "vars.out": Path(folder) / "out"}
         work = Path(folder) / "work"
-        used = run("run", PIPELINES / "photoz-apply.yaml", "--quiet", "--work", work, *_sets(values))
+        used = run("run", PIPELINES / f"{pipeline}.yaml", "--quiet", "--work", work, *_sets(values))
         [record] = work.glob("*/runs/*.json")
         return used, json.loads(record.read_text())
 
@@ -134,16 +138,17 @@ def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--task", choices=TASKS, default="photoz")
     parser.add_argument("--model", type=Path, help="a model directory; by default one is trained")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model.resolve() if options.model else train_model(Path(folder))
-        few = apply_model(model, FEW)
+        model = options.model.resolve() if options.model else train_model(Path(folder), task=options.task)
+        few = apply_model(model, FEW, options.task)
         print(f"starting: {few[0].cpu:.1f} CPU-s ({FEW} rows); CPU-seconds by phase, then rows per CPU-second")
         print(f"{'rows':>12}" + "".join(f"{name:>9}" for name in PHASES) + f"{'all':>9}{'rows/s':>10}{'peak MB':>10}")
         peaks = []
         for rows in options.rows:
-            used, record = apply_model(model, rows)
+            used, record = apply_model(model, rows, options.task)
             found = breakdown(used, record, few)
             line = "".join(f"{found.get(name, 0.0):9.1f}" for name in PHASES)
             print(f"{rows:12,}{line}{used.cpu:9.1f}{rows / used.cpu:10,.0f}{used.peak:10.0f}", flush=True)

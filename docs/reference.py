@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from astrokeras import registry
 from astrokeras.flags import DESCRIPTIONS, Flag
+from astrokeras.images.language import Layout
 from astrokeras.spec import Fields, PartitionSize, Site, Split
 from astrokeras.stage import Configured, Output, Source, Stage
 from astrokeras.surveys import SurveyMap
@@ -39,6 +40,11 @@ SETTINGS = {
         "The language of survey maps",
         "What a file in ``catalogs/``, or a mapping under ``survey:`` in a pipeline, may say.",
         {"survey": SurveyMap},
+    ),
+    "image_layout": (
+        "The language of layouts of images",
+        "What a file in ``catalogs/images/``, or one that ``layout:`` names, may say.",
+        {"layout": Layout},
     ),
 }
 KINDS = (Source, Stage, Output)

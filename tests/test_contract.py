@@ -8,12 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import scenes
 from astropy import units as u
+from astropy.io import fits
 from astropy.table import QTable
+from astropy.wcs import WCS
 
-from astrokeras import Colors, Crossmatch, Magnitudes, registry
+from astrokeras import Colors, Crossmatch, Cutouts, Magnitudes, registry
 from astrokeras.errors import ChunkError
 from astrokeras.fields import Field
+from astrokeras.ingest.forced import ForcedPhotometry
 from astrokeras.stage import Stage
 from astrokeras.synthetic.catalog import Synthetic
 from astrokeras.testing import check_stage
@@ -27,25 +31,78 @@ def table():
     return source.read(next(iter(source.partitions(64))), [f.name for f in source.fields()])
 
 
+def stamps_of(n, size=48):
+    """Stamps of noisy blobs in two bands."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    rng = np.random.default_rng(0)
+    blobs = np.exp(-np.hypot(x, y) / rng.uniform(2, 4, (n, 1, 1)))[..., None] * np.array([3.0, 9.0])
+    stamps = u.Quantity(blobs + rng.normal(0, 0.02, blobs.shape), u.nJy, dtype=np.float32)
+    stamps.info.meta = {"bands": "g,r"}
+    return stamps
+
+
+def write_images(folder, table):
+    """Images in two bands that show the middle of the objects, and cut some stamps at their edges."""
+    rng = np.random.default_rng(0)
+    for band, angle in (("g", 0.3), ("r", -0.2)):
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.crval = [np.median(table["ra"].value), np.median(table["dec"].value)]
+        wcs.wcs.crpix = [60, 50]
+        spread = np.ptp(table["dec"].value) / 90
+        wcs.wcs.cd = spread * np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        cards = wcs.to_header()
+        cards["BUNIT"], cards["BAND"], cards["ORIGIN"] = "nJy", band, "astrokeras"
+        planes = {"SCI": rng.normal(0, 9, (100, 120)), "ERR": np.full((100, 120), 9.0)}
+        planes["MASK"] = (rng.random((100, 120)) < 0.01).astype(np.int16) * 4
+        hdus = [
+            fits.ImageHDU(p.astype("f4" if name != "MASK" else "i2"), cards, name=name) for name, p in planes.items()
+        ]
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(folder / f"im-{band}.fits")
+    return f"{folder}/im-{{band}}.fits"
+
+
 @pytest.fixture(scope="module")
 def stages(small_model, table, tmp_path_factory):
-    from astrokeras import Classify, Extent, PhotoZ
+    from astrokeras import Classify, ColorHistogram, ColorProfile, Extent, Hog, PhotoZ, Shapes, StampPixels, Texture
 
+    table["stamp"] = stamps_of(len(table))
     for kind in ("flux", "flux_err"):
         table[f"{kind}_psf_r"] = table[f"{kind}_r"] * 0.7
     tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}}
     classes = Classify(bands=("u", "g", "r", "i", "z"), classes=("STAR", "GALAXY", "QSO"), train=tiny)
     path = tmp_path_factory.mktemp("other") / "other.ecsv"
     table["ra", "dec", "z_spec"][::2].write(path)
+    images, *_ = scenes.field(size=120, count=12, faint=2000.0)
+    # Positions of the table, on the images of a small field.
+    for name, middle in (("ra", 150), ("dec", 2)):
+        table[name] = (middle + (table[name].value % 1 - 0.5) * 0.01) * u.deg
+    scenes.write(images[:1], path.parent)
+    forced = ForcedPhotometry(files=f"{path.parent}/{{band}}.fits", bands=("r",), box=60)
     other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
+    images = write_images(tmp_path_factory.mktemp("images"), table)
+    cutouts = {"images": images, "bands": ("g", "r"), "size": 12}
     return {
+        # On rows that are images: tests/test_exposures.py.
+        **dict.fromkeys(("background", "calibrate", "psf"), ()),
         "classify": [classes.fit(table, tmp_path_factory.mktemp("classes") / "m")],
+        "color_histogram": [ColorHistogram(bands=("g", "r"))],
+        "color_profile": [ColorProfile(bands=("r", "g"))],
         "colors": [Colors(bands=("u", "g", "r")), Colors(bands=("g", "z"), where="flux_g > 100")],
         "crossmatch": [Crossmatch(catalog=other, radius=1.0, bring=["z_spec"], offset=1.0)],
+        "cutouts": [
+            Cutouts(**cutouts, errors=True, masks=True, offsets=True),
+            Cutouts(**cutouts, resample={"to": "r"}, errors=True, where="dec > 20"),
+        ],
         "extent": [Extent(bands=("r",))],
+        "forced_photometry": [forced],
+        "hog": [Hog(size=48), Hog(size=(48, 48), bands=("r",), orientations=8)],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "morphology": [small_morphology(table, tmp_path_factory.mktemp("morphology") / "m")],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
+        "pixels": [StampPixels(size=48, bands=("g", "r"), block=3)],
+        "shapes": [Shapes(bands=("r",))],
+        "texture": [Texture(bands=("g", "r"))],
     }
 
 

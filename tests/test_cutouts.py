@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D
-from astropy.table import QTable
+from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from pydantic import ValidationError
 
@@ -20,10 +20,13 @@ from astrokeras.images.image import Pixel
 from astrokeras.images.reader import open_image, read_image
 from astrokeras.ingest import pixel_cache
 from astrokeras.ingest.cutouts import Cutouts
+from astrokeras.pipeline import Pipeline
+from astrokeras.plan import partition_rows
 from astrokeras.testing import check_stage
 
 SCALE = 0.3
 SHAPE = (90, 110)
+SURVEY = "{object_id: object_id, position: {ra: ra, dec: dec}}"
 
 
 def tan(crval=(150.0, 2.0), angle=0.0, shift=(0.0, 0.0), scale=SCALE, shape=SHAPE, frame="ICRS"):
@@ -50,7 +53,7 @@ def write(path, wcs, data=None, band="g", sigma=True, **masked):
     for name, (row, column) in masked.items():
         mask[row, column] = Pixel[name.upper()]
     cards = wcs.to_header(relax=True)
-    cards["BUNIT"], cards["BAND"] = "nJy", band
+    cards["BUNIT"], cards["BAND"], cards["ORIGIN"] = "nJy", band, "astrokeras"
     hdus = [fits.PrimaryHDU(), fits.ImageHDU(data.astype(np.float32), cards, name="SCI")]
     if sigma:
         hdus.append(fits.ImageHDU(np.full(data.shape, 2.0, np.float32), cards, name="ERR"))
@@ -142,8 +145,7 @@ def test_flags_and_the_image_with_the_farthest_edge(tmp_path):
     out = Cutouts(images=f"{tmp_path}/*.fits", bands=("g",), size=16)(table)
     assert out["stamp"][:, 8, 8, 0].value[:3].tolist() == [1.0, 2.0, 1.0]
     edge, none, masked, saturated = Flag.EDGE_STAMP, Flag.NO_IMAGE, Flag.MASKED_PIXELS, Flag.SATURATED
-    empty = none | Flag.NO_DATA
-    expected = [0, 0, 0, saturated, masked, masked, edge, empty, empty | Flag.BAD_POSITION, 0]
+    expected = [0, 0, 0, saturated, masked, masked, edge, none, none | Flag.BAD_POSITION, 0]
     assert bits(out).tolist() == [int(f) for f in expected]
     assert np.isnan(out["stamp"][7]).all() and np.isnan(out["stamp"][5, 6, 7, 0])
     # The bad pixel lies in the last stamp, but not in its core.
@@ -165,7 +167,7 @@ def test_images_by_a_column(tmp_path):
     stage = Cutouts(images=f"{tmp_path}/{{name}}/ls-{{name}}-{{band}}.fits", bands=("g",), size=8, by="brick")
     out = stage(table)
     assert out["stamp"][:, 4, 4, 0].value[:3].tolist() == [2.0, 1.0, 2.0]
-    assert bits(out).tolist() == [0, 0, 0, int(Flag.NO_IMAGE | Flag.NO_DATA)]
+    assert bits(out).tolist() == [0, 0, 0, int(Flag.NO_IMAGE)]
     assert len(stage.inputs()) == 2
     check_stage(stage, table)
 
@@ -184,7 +186,7 @@ def test_positions_in_pixels(tmp_path):
         out = stage(table)
         np.testing.assert_array_equal(out["stamp"][0, :, :, 1].value, data[4:7, 9:12] + 1)
         assert out["stamp"].unit == u.ct
-        empty = int(Flag.NO_IMAGE | Flag.NO_DATA)
+        empty = int(Flag.NO_IMAGE)
         assert bits(out).tolist() == [0, int(Flag.EDGE_STAMP), empty, empty]
     check_stage(stage, table)
 
@@ -336,8 +338,6 @@ def test_sizes():
 
 def test_shipped_survey_files(shared_data):
     """Four SDSS bands, offset from each other by up to 0.84 pixels."""
-    from astropy.table import Table
-
     folder = shared_data / "fields" / "sdss_2010H_uriz"
     known = Table.read(folder / "derived_sep_catalog.fits")
     table = QTable({"object_id": np.arange(len(known)), "ra": known["ra"] * u.deg, "dec": known["dec"] * u.deg})
@@ -353,3 +353,49 @@ def test_shipped_survey_files(shared_data):
     bright = np.argsort(np.asarray(known["mag_r"], float) + 99 * ~whole)[:40]
     peak = [np.unravel_index(np.nanargmax(out["stamp"][k, 6:15, 6:15, 1].value), (9, 9)) for k in bright]
     assert np.mean(np.abs(np.array(peak) - 4).max(axis=1) <= 1) > 0.8
+
+
+def test_a_pipeline_over_fields(tmp_path):
+    """Catalog and images of each field, through the store into a product; another image makes it anew."""
+    for k, name in enumerate(("east", "west")):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "im-g.fits", tan(), np.full(SHAPE, k + 1.0))
+        table = objects(tan(), [30.0 + k, 60.0], [40.0, 3.0])
+        QTable({"object_id": table["object_id"] + 10 * k, "ra": table["ra"], "dec": table["dec"]}).write(
+            tmp_path / name / "cat.ecsv"
+        )
+    file = tmp_path / "p.yaml"
+    text = (
+        f"astrokeras: 1\nname: cut\nvars: {{data: '{tmp_path}'}}\nfields: [east, west]\n"
+        "source:\n  catalog: {files: '{data}/{field}/cat.ecsv', survey: SURVEY}\nstages:\n"
+        "  - cutouts: {images: '{data}/{field}/im-{band}.fits', bands: [g], size: 9 pix, masks: true}\n"
+        "outputs:\n  - fits: {path: '{data}/out.fits', columns: [ids, stamp, stamp_mask, flags]}\n"
+        "  - parquet: {path: '{data}/out.parquet'}\n"
+    )
+    file.write_text(text.replace("SURVEY", SURVEY))
+
+    def run():
+        Pipeline.read(file).run(work=tmp_path / "work", quiet=True)
+        return Table.read(tmp_path / "out.fits")
+
+    made = run()
+    assert made["stamp"].shape == (4, 9, 9, 1) and made["stamp_mask"].shape == (4, 9, 9, 1)
+    assert np.nanmax(made["stamp"], axis=(1, 2, 3)).tolist() == [1.0, 1.0, 2.0, 2.0]
+    assert np.asarray(made["flags"]).tolist() == [0, int(Flag.EDGE_STAMP)] * 2
+    assert not {"stamp", "stamp_mask"} & set(Table.read(tmp_path / "out.parquet").colnames)
+    write(tmp_path / "west" / "im-g.fits", tan(), np.full(SHAPE, 7.0))
+    assert np.nanmax(run()["stamp"], axis=(1, 2, 3)).tolist() == [1.0, 1.0, 7.0, 7.0]
+
+
+def test_wide_rows_make_small_partitions(tmp_path):
+    file = tmp_path / "p.yaml"
+    text = (
+        "astrokeras: 1\nname: cut\nsource:\n  catalog: {files: cat.ecsv, survey: SURVEY}\nstages:\n"
+        "  - cutouts: {images: 'im-{band}.fits', bands: [g, r, i, z], size: SIZE, errors: true}\n"
+        "outputs:\n  - parquet: {path: out.parquet}\n"
+    )
+    for size, rows in ((64, 64 * 2**20 // (64 * 64 * 4 * 8)), (1024, 16)):
+        file.write_text(text.replace("SIZE", str(size)).replace("SURVEY", SURVEY))
+        parsed = Pipeline.read(file).parsed
+        fields = [*parsed.source.fields(), *parsed.stages[0].writes()]
+        assert partition_rows(parsed, fields) == pytest.approx(rows, rel=0.01)

@@ -7,7 +7,7 @@ import pytest
 from astropy.table import QTable
 from ruamel.yaml import YAML
 
-from astrokeras import Crossmatch, Pipeline
+from astrokeras import Pipeline
 from astrokeras.errors import SpecError
 from astrokeras.registry import lookup
 from astrokeras.resources import pipelines_dir
@@ -19,7 +19,17 @@ PAGES = (
     "README.md",
     *(
         f"docs/{name}.rst"
-        for name in ("pipeline_file", "survey_maps", "crossmatch", "command_line", "domain", "evaluation", "neighbours")
+        for name in (
+            "pipeline_file",
+            "survey_maps",
+            "crossmatch",
+            "cutouts",
+            "detection",
+            "command_line",
+            "domain",
+            "evaluation",
+            "neighbours",
+        )
     ),
 )
 
@@ -74,13 +84,11 @@ def test_snippets_on_pages_are_read(text):
                 Fields.model_validate({"names": value} if isinstance(value, list) else value)
             elif name == "split":
                 Split.model_validate(value)
-            elif name == "stages":
-                assert [Crossmatch.model_validate(stage["crossmatch"]) for stage in value]
             elif name == "survey":
                 SurveyMap.model_validate(value)
             else:
                 parts = value if isinstance(value, list) else [value]
-                kind = {"outputs": "outputs", "source": "sources"}[name]
+                kind = {"source": "sources"}.get(name, name)
                 assert [lookup(kind, part).model_validate(keys) for one in parts for part, keys in one.items()]
 
 

@@ -117,7 +117,9 @@ def write_planes(path, bands="g"):
         hdus.append(fits.ImageHDU(PIXELS + n, cards, name=named[0]))
         hdus.append(fits.ImageHDU(np.full(PIXELS.shape, 2.0, np.float32), cards, name=named[1]))
         hdus.append(fits.ImageHDU(flags, cards, name=named[2]))
-    return write(path, *hdus)
+    primary = fits.PrimaryHDU()
+    primary.header["ORIGIN"] = "astrokeras"
+    return write(path, primary, *hdus)
 
 
 @pytest.mark.parametrize("bands", ["g", "gri"])
@@ -239,6 +241,42 @@ def section_file(kind, tmp_path_factory):
         path.write_bytes(packer.compress(path.read_bytes()))
     FILES[kind] = str(path)
     return FILES[kind]
+
+
+@pytest.mark.parametrize("kind", ["plain", "RICE_1", "HCOMPRESS_1", "GZIP_2"])
+def test_damaged_files_give_data_or_one_sentence(tmp_path, kind):
+    """Bytes of headers and of pixels, changed at random."""
+    whole = tmp_path / "whole.fits"
+    counts = (PIXELS * 100).astype(np.int16)
+    if kind == "plain":
+        write(whole, BUNIT="nJy", FILTER="r")
+    else:
+        write(whole, fits.CompImageHDU(counts, header(BUNIT="nJy", FILTER="r"), compression_type=kind))
+    sound = np.frombuffer(whole.read_bytes(), np.uint8)
+    rng = np.random.default_rng(11)
+    for number in range(40):
+        damaged = sound.copy()
+        part = slice(0, 2880 * 3) if number % 2 else slice(0, len(sound))
+        damaged[rng.integers(part.start, min(part.stop, len(sound)), 8)] = rng.integers(32, 127, 8)
+        path = tmp_path / f"{number}.fits"
+        path.write_bytes(damaged.tobytes())
+        try:
+            image = read_image(path)
+        except IngestError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error)
+        else:
+            assert image.data.dtype == np.float32 and image.data.ndim == 2
+
+
+def test_cards_that_cannot_be_read_are_said(tmp_path):
+    path = Path(write(tmp_path / "a.fits", FILTER="r", BUNIT="nJy"))
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b"CRVAL1  =                150.0", b"CRVAL1  =                150,0"))
+    image = open_image(path)
+    assert image.wcs is None and said(image, "CRVAL1 cannot be read")
+    path.write_bytes(text.replace(b"NAXIS1  =                   40", b"NAXIS1  =                 4 0 "))
+    with pytest.raises(IngestError, match="the card NAXIS1 cannot be read"):
+        open_image(path)
 
 
 def test_steps_are_refused(tmp_path):

@@ -36,7 +36,7 @@ LAYERS = (
     {"targets", "walk", "plan", "ingest", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
     {"runner", "barrier", "chains", "outputs"},
-    {"cli", "commands", "part_help", "pipeline"},
+    {"cli", "commands", "field_commands", "part_help", "pipeline"},
     {"__init__", "__main__"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
@@ -68,6 +68,7 @@ LIBRARIES = {
     "pyvo": {"ingest", "export"},
     "requests": {"ingest"},
     "qp": {"export"},
+    "mocpy": {"export"},
     "rail": set(),  # the plug-in lies outside of the package, in rail/
     "pickle": {"testing"},  # tests that a stage can be sent to a worker
     "joblib": set(),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scenes
 from astropy.io.votable import parse
 from astropy.table import Table
 
@@ -57,6 +58,9 @@ def products(tmp_path_factory):
         size = [word for setting in small for word in ("--set", setting)]
         assert main(["run", str(pipelines / "morphology-train.yaml"), "--quiet", *size]) == 0
         assert main(["run", str(pipelines / "morphology-apply.yaml"), "--quiet"]) == 0
+        scenes.write(scenes.field(seed=21, size=240, count=40, faint=300.0)[0], here)
+        files = ["images={band}.fits", "bands=[r, i]", "detect=[r]"]
+        assert main(["run", str(pipelines / "detect.yaml"), "--quiet", *(f"--set=vars.{text}" for text in files)]) == 0
     return here / "products"
 
 
@@ -87,6 +91,7 @@ def test_all_that_ship_are_here():
         "starqso-apply",
         "morphology-train",
         "morphology-apply",
+        "detect",
     }
     assert {p.stem for p in Path(pipelines_dir()).glob("*.yaml")} == names
 
@@ -103,6 +108,7 @@ def test_all_that_ship_are_here():
         "compare/test.vot",
         "morphology-train/out-of-fold.vot",
         "morphology-apply/morphology.vot",
+        "detect/objects.vot",
     ],
 )
 def test_votables_are_valid(products, path):
@@ -176,6 +182,13 @@ def test_classes_are_better_than_their_ratio(products):
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
     assert {str(label) for label in table["class_label"]} == {"STAR", "GALAXY", "QSO"}
     assert all(label in text.split() for label, text in zip(table["class_label"], table["class_set"], strict=True))
+
+
+def test_images_give_a_catalog(products):
+    table = parse(products / "detect/objects.vot").get_first_table().to_table()
+    color = np.ma.filled(table["color_r_i"].astype(float), np.nan)
+    assert len(table) > 25
+    assert np.nanmedian(color) == pytest.approx(2.5 * np.log10(1.5), abs=0.03)
 
 
 @pytest.mark.parametrize("name", ["boss-photoz", "lsst-photoz", "sdss-starqso", "atlas-wise-starqso"])

@@ -87,7 +87,7 @@ def test_pictures_of_other_kinds(tmp_path):
 def write_bands(folder, name="1", unit="nJy", shape=(20, 20), bands="gr", sigma=True):
     for k, band in enumerate(bands):
         cards = tan(shape=shape).to_header()
-        cards["BUNIT"], cards["BAND"] = unit, band
+        cards["BUNIT"], cards["BAND"], cards["ORIGIN"] = unit, band, "astrokeras"
         mask = np.zeros(shape, np.int16)
         mask[9, 9] = Pixel.SATURATED
         hdus = [

@@ -34,18 +34,13 @@ class Cards:
             self.notes.append(text)
 
     def get(self, key: str) -> Any:
-        """Value of a card, None where it is absent, empty or unreadable; two HDUs that disagree are noted."""
-        from astropy.io.fits import VerifyError
+        """Value of a card, None where it is absent or empty; two HDUs that disagree are noted."""
         from astropy.io.fits.card import Undefined
 
         found = []
         for place, header in self.headers:
-            try:
-                value = header.get(key)
-                self._twice(key, place, header)
-            except VerifyError:
-                self.note(f"{key} in {place} cannot be read; it was left out")
-                continue
+            value = header.get(key)
+            self._twice(key, place, header)
             if value is not None and not isinstance(value, Undefined) and value != "":
                 found.append((place, value))
         for place, value in found[1:]:

@@ -54,7 +54,7 @@ def parts(file: FitsFile, layout: Layout) -> tuple[Part, ...]:
     found = []
     for hdu, stem in _image_hdus(file, layout):
         for plane in planes(file, hdu):
-            cards = Cards(_headers(file, hdu))
+            cards = Cards(_headers(file, hdu), _unreadable(file, hdu))
             found.append(Part(plane, _label(file, hdu, plane), _band(plane, stem, layout, cards), cards))
     return tuple(found)
 
@@ -104,6 +104,11 @@ def _image_hdus(file: FitsFile, layout: Layout) -> Iterator[tuple[HDU, str]]:
         yield from ((h, match.groupdict().get("band") or "") for h, match in named)
         return
     yield from ((h, "") for h in file.images)
+
+
+def _unreadable(file: FitsFile, hdu: HDU) -> list[str]:
+    own = [hdu] if hdu.index == 0 else [hdu, file.hdus[0]]
+    return [f"{', '.join(one.unreadable)} in {one} cannot be read; left out" for one in own if one.unreadable]
 
 
 def _headers(file: FitsFile, hdu: HDU) -> tuple[tuple[str, Any], ...]:

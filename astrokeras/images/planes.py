@@ -7,8 +7,8 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ MAX_BYTES = 4 * 2**30
 #: What a packed file may unpack to: it is unpacked in memory.
 MAX_UNPACKED = 2**30
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_DAMAGE = (ValueError, TypeError, KeyError, IndexError, RuntimeError)
 _NO_FITS = {
     b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself with `git lfs pull`",
     b"<!doctype html": "a web page; the download was answered by an error or a login page",
@@ -121,13 +122,17 @@ class Plane:
     def _decompressed(self, section: tuple) -> np.ndarray:
         from astropy.io import fits
 
+        # What damaged tiles raise has no public name.
+        from astropy.io.fits.hdu.compressed._compression import CfitsioException
+
         source = io.BytesIO(self.file.unpacked) if self.file.packed else self.file.path
         try:
-            with warnings.catch_warnings(), fits.open(source) as opened:
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                values = opened[self.hdu.index].section[section]
-        except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
-            raise IngestError(f"{self.what}: the tiles cannot be decompressed: {error}") from None
+                with fits.open(source) as opened:
+                    values = _tiles(opened[self.hdu.index])[section]
+        except (*_DAMAGE, fits.VerifyError, CfitsioException) as error:
+            raise IngestError(f"{self.what}: the tiles cannot be decompressed: {_one_line(error)}") from None
         return values.astype(values.dtype.newbyteorder("="))
 
 
@@ -149,23 +154,8 @@ class FitsFile:
         self.path = path
         if not os.path.isfile(path):
             raise IngestError(f"{path}: {'is a folder' if os.path.isdir(path) else 'no such file'}")
-        try:
-            self.packed = is_packed(path)
-            with open_packed(path) as stream:
-                self._refuse_others(stream.read(80))
-                self.hdus = tuple(hdus(path, stream, MAX_UNPACKED))
-                for hdu in self.hdus:
-                    check_size(path, stream, hdu, MAX_UNPACKED)
-        except READ_ERRORS as error:
-            raise IngestError(f"{path}: cannot be read to its end (damaged or truncated?): {error}") from None
-
-    def _refuse_others(self, start: bytes) -> None:
-        if start.startswith((b"SIMPLE  =", b"XTENSION=")):
-            return
-        if not start:
-            raise IngestError(f"{self.path}: is empty")
-        known = next((what for magic, what in _NO_FITS.items() if start.lower().startswith(magic)), None)
-        raise IngestError(f"{self.path}: is no FITS file but {known or f'begins with {start[:20]!r}'}")
+        facts = os.stat(path)
+        self.packed, self.hdus = _measured(path, facts.st_mtime_ns, facts.st_size)
 
     @property
     def primary(self) -> Header:
@@ -194,6 +184,30 @@ class FitsFile:
         """HDUs for messages."""
         shapes = [" x ".join(map(str, axes(self.path, h))) or "no image" for h in self.hdus]
         return ", ".join(f"{h.index} {h.name or '(no name)'}: {s}" for h, s in zip(self.hdus, shapes, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _measured(path: str, mtime: int, size: int) -> tuple[bool, tuple[HDU, ...]]:
+    """Whether a file is packed, and its HDUs, measured against its size; kept until the file changes."""
+    try:
+        packed = is_packed(path)
+        with open_packed(path) as stream:
+            _refuse_others(path, stream.read(80))
+            found = tuple(hdus(path, stream, MAX_UNPACKED))
+            for hdu in found:
+                check_size(path, stream, hdu, MAX_UNPACKED)
+    except READ_ERRORS as error:
+        raise IngestError(f"{path}: cannot be read to its end (damaged or truncated?): {error}") from None
+    return packed, found
+
+
+def _refuse_others(path: str, start: bytes) -> None:
+    if start.startswith((b"SIMPLE  =", b"XTENSION=")):
+        return
+    if not start:
+        raise IngestError(f"{path}: is empty")
+    known = next((what for magic, what in _NO_FITS.items() if start.lower().startswith(magic)), None)
+    raise IngestError(f"{path}: is no FITS file but {known or f'begins with {start[:20]!r}'}")
 
 
 def axes(path: str, hdu: HDU) -> tuple[int, ...]:
@@ -243,6 +257,19 @@ def planes(file: FitsFile, hdu: HDU) -> Iterator[Plane]:
         raise IngestError(f"{file.path}, {hdu}: {len(shape)} axes of {shape} pixels are no images of one sky")
     count = shape[-3] if len(shape) > 2 else 1
     yield from (Plane(file, hdu, i if count > 1 else None) for i in range(count))
+
+
+def _tiles(hdu: Any) -> Any:
+    """Section of a compressed image."""
+    from astropy.io.fits import CompImageHDU
+
+    if not isinstance(hdu, CompImageHDU):
+        raise ValueError("astropy takes the HDU for something else")
+    return hdu.section
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _length(part: slice, n: int) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import io
+import os
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from astropy.io.fits import HDUList
+
     from .planes import Plane
 
 #: Reference pixel of a whole frame (CRPIX1, CRPIX2); that of a cut tells what was cut off.
@@ -69,41 +72,60 @@ def frame_noise(
     run, camcol = header.get("RUN"), header.get("CAMCOL")
     if band not in _GAIN or not isinstance(run, int) or camcol not in range(1, 7):
         return None, (f"no errors: RUN = {run!r} and CAMCOL = {camcol!r} name no chip of the camera",)
-    found = _calibration(plane)
+    found = _calibration(plane, rows, columns)
     if found is None:
         return None, ("no errors: the file lacks the calibration (HDU 1) and the sky (HDU 2) of a whole frame",)
     calibration, sky = found
     gain, dark = camera(band, camcol, run)
-    counts = data / calibration[columns] + sky[rows, columns]
+    counts = data / calibration + sky
     with np.errstate(invalid="ignore"):
-        return (calibration[columns] * np.sqrt(np.maximum(counts, 0) / gain + dark)).astype(np.float32), ()
+        return (calibration * np.sqrt(np.maximum(counts, 0) / gain + dark)).astype(np.float32), ()
 
 
-def _calibration(plane: Plane) -> tuple[np.ndarray, np.ndarray] | None:
-    """Calibration of the columns ``(x,)`` and sky of the pixels ``(y, x)``, for an image cut out of a frame too."""
-    from astropy.io import fits
-
-    source = io.BytesIO(plane.file.unpacked) if plane.file.packed else plane.file.path
-    with warnings.catch_warnings(), fits.open(source) as opened:
-        warnings.simplefilter("ignore")
-        names = getattr(opened[2], "columns", None) if len(opened) > 2 else None
-        if names is None or "ALLSKY" not in names.names or opened[1].data is None or opened[1].data.ndim != 1:
-            return None
-        calibration = np.array(opened[1].data, np.float64)
-        table = opened[2].data
-        sky, x, y = (np.array(table[name][0], np.float64) for name in ("ALLSKY", "XINTERP", "YINTERP"))
+def _calibration(plane: Plane, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray] | None:
+    """Calibration of columns ``(x,)`` and sky of pixels ``(y, x)``, for an image cut out of a frame too."""
+    facts = os.stat(plane.file.path)
+    found = _read(plane.file.path, facts.st_mtime_ns, facts.st_size)
+    if found is None:
+        return None
+    calibration, sky, x, y = found
     ny, nx = plane.shape
-    # A cut keeps the reference pixel of the sky, so that it tells which columns and rows are left.
-    left, below = (
-        round(whole - float(plane.hdu.header.get(key, whole)))
-        for key, whole in zip(("CRPIX1", "CRPIX2"), _REFERENCE, strict=True)
-    )
+    left, below = cut_off(plane)
     calibration = calibration if len(calibration) == nx else calibration[max(left, 0) :][:nx]
     x = x if len(x) == nx else x[max(left, 0) :][:nx]
     y = y if len(y) == ny else y[max(below, 0) :][:ny]
     if not len(calibration) == len(x) == nx or len(y) != ny:
         return None
-    return calibration, _interpolated(sky.reshape(sky.shape[-2:]), x, y)
+    return calibration[columns], _interpolated(sky.reshape(sky.shape[-2:]), x[columns], y[rows])
+
+
+def cut_off(plane: Plane) -> tuple[int, int]:
+    """Columns and rows that were cut off before the first pixel: a cut keeps the reference pixel of the sky."""
+    header = plane.hdu.header
+    places = zip(("CRPIX1", "CRPIX2"), _REFERENCE, strict=True)
+    left, below = (round(whole - float(header.get(key, whole))) for key, whole in places)
+    return left, below
+
+
+@lru_cache(maxsize=8)
+def _read(path: str, mtime: int, size: int) -> tuple[np.ndarray, ...] | None:
+    """Tables of a frame file, kept until it changes: sections of it are read one after the other."""
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path) as opened:
+            return _tables(opened)
+
+
+def _tables(opened: HDUList) -> tuple[np.ndarray, ...] | None:
+    """Calibration, sky on its grid, and columns and rows of the pixels on that grid."""
+    names = getattr(opened[2], "columns", None) if len(opened) > 2 else None
+    if names is None or "ALLSKY" not in names.names or opened[1].data is None or opened[1].data.ndim != 1:
+        return None
+    table = opened[2].data
+    sky, x, y = (np.array(table[name][0], np.float64) for name in ("ALLSKY", "XINTERP", "YINTERP"))
+    return np.array(opened[1].data, np.float64), sky, x, y
 
 
 def _interpolated(sky: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

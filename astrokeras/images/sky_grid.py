@@ -11,13 +11,16 @@ import numpy as np
 from .cards import Cards
 
 if TYPE_CHECKING:
-    from astropy.io.fits import Header
     from astropy.wcs import WCS
 
+    from ..fits_hdus import HDU
     from .planes import Plane
 
 _NUMBERS = [f"{key}{i}" for key in ("CRVAL", "CRPIX", "CDELT") for i in (1, 2)]
 _NUMBERS += [f"CD{i}_{j}" for i in (1, 2) for j in (1, 2)]
+_COORDINATES = re.compile(
+    r"C(TYPE|RVAL|RPIX|DELT|UNIT)\d|CD\d|PC\d|PV\d|CROTA|LONPOLE|LATPOLE|RADE|EQUINOX|[AB]P?_|WCSAXES"
+)
 #: Cards of distortions that are kept in further HDUs (WCS paper IV).
 _TABLES = ("CPDIS1", "CPDIS2", "D2IMDIS1", "D2IMDIS2", "CPERR1", "D2IMARR1")
 
@@ -32,7 +35,7 @@ def celestial(plane: Plane, cards: Cards) -> WCS | None:
     cards : Cards
         Takes the note.
     """
-    reason, wcs = _not_numbers(plane.hdu.header), None
+    reason, wcs = _not_numbers(plane.hdu), None
     if not reason:
         wcs, reason = _built(plane)
     reason = reason or _fault(wcs, plane.shape)
@@ -42,10 +45,13 @@ def celestial(plane: Plane, cards: Cards) -> WCS | None:
     return wcs
 
 
-def _not_numbers(header: Header) -> str:
+def _not_numbers(hdu: HDU) -> str:
     """What is wrong with cards of coordinates; wcslib takes the default for those that are no numbers."""
+    lost = [key for key in hdu.unreadable if _COORDINATES.match(key)]
+    if lost:
+        return f"{', '.join(lost)} cannot be read"
     for key in _NUMBERS:
-        value = header.get(key, 0.0)
+        value = hdu.header.get(key, 0.0)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return f"{key} = {value!r} is no number"
     return ""

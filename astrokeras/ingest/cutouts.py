@@ -64,7 +64,7 @@ class Cutouts(Stage):
 
     A stamp that reaches over the edge of its image is filled with NaN and flagged ``EDGE_STAMP``; an object that lies
     on no image of some band ``NO_IMAGE``, and has NaN there; one with bad or saturated pixels in the ``core`` of its
-    stamp ``MASKED_PIXELS`` or ``SATURATED``; one without a single pixel ``NO_DATA``.
+    stamp ``MASKED_PIXELS`` or ``SATURATED``.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Cutouts(Stage):
     offsets : bool
         Also write ``{column}_dx`` and ``{column}_dy``, the place of the object from the middle of the stamp, in pixels.
     unit : str
-        ``nJy``, ``ct`` for images without a zero point, empty for pixels without a meaning; all images must have it.
+        ``nJy``, or ``ct`` for images without a zero point; all images must have it.
     pixel_scale : float, optional
         In arcsec. Images of another scale, by more than 1 %, are refused.
     layout : str or Layout, optional
@@ -116,7 +116,7 @@ class Cutouts(Stage):
     errors: bool = False
     masks: bool = False
     offsets: bool = False
-    unit: Literal["nJy", "ct", ""] = "nJy"
+    unit: Literal["nJy", "ct"] = "nJy"
     pixel_scale: Annotated[float, Parameter(gt=0)] | None = None
     layout: str | Layout | None = None
     hdu: int | str | None = None

@@ -60,7 +60,6 @@ def cut(stage: Cutting, chunk: QTable) -> dict[str, Any]:
             dx, dy = (offsets(placed.x, size), offsets(placed.y, size)) if grid is None else (grid.dx, grid.dy)
             out[f"{column}_dx"][:, b], out[f"{column}_dy"][:, b] = dx, dy
         flags |= _flags(planes, placed)
-    flags |= _without_data(out[column])
     if stage.positions is None:
         lost = ~np.isfinite(chunk["ra"].value + chunk["dec"].value)
         flags |= np.where(lost, int(Flag.BAD_POSITION), 0).astype(np.int32)
@@ -113,12 +112,3 @@ def _flags(planes: Planes, placed: Placed) -> np.ndarray:
     flags[on & (bits & _MASKED != 0)] |= int(Flag.MASKED_PIXELS)
     flags[on & (bits & int(Pixel.SATURATED) != 0)] |= int(Flag.SATURATED)
     return flags.astype(np.int32)
-
-
-def _without_data(stamps: np.ndarray) -> np.ndarray:
-    """Flag stamps without any pixel."""
-    middle = stamps.shape[1] // 2
-    empty = np.isnan(stamps[:, middle, middle]).all(axis=1)
-    rows = np.flatnonzero(empty)
-    empty[rows] = np.isnan(stamps[rows]).all(axis=(1, 2, 3))
-    return np.where(empty, int(Flag.NO_DATA), 0).astype(np.int32)

@@ -87,6 +87,8 @@ class Calibration(BaseModel):
     rows, folds : int
         Calibration rows: training rows, each predicted by a network that was trained without its fold; with 0 folds,
         rows set aside, predicted by the model itself.
+    patches : int
+        Patches of sky, told apart by their flux errors, of which none was cut by the folds; 0 if there are none.
     pit_ks, pit_ks_before : float
         Kolmogorov-Smirnov distance of their PIT from uniform, with and without the recalibration; each row with a map
         fitted to the other rows.
@@ -101,6 +103,7 @@ class Calibration(BaseModel):
     band: str = ""
     rows: int = 0
     folds: int = 0
+    patches: int = 0
     pit_ks: float | None = None
     pit_ks_before: float | None = None
     conformal: tuple[Conformal, ...] = ()

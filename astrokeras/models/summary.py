@@ -55,6 +55,8 @@ def _calibration(found: Calibration | None) -> dict[str, str]:
     if found is None:
         return {}
     how = f"out of {found.folds} folds" if found.folds else "set aside"
+    if found.patches:
+        how += f" of whole patches of sky ({found.patches}, told apart by their flux errors)"
     cuts = (
         f">= {cut.quality} (z_risk <= {cut.max_risk:.3g}) keeps {cut.completeness:.1%}, {cut.faint_completeness:.1%} "
         f"of the faintest fifth: sigma_nmad {cut.sigma_nmad:.4f}, outliers {cut.outlier_fraction:.2%}"

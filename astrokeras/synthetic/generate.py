@@ -121,7 +121,7 @@ def _objects(recipe: Recipe, number: int, columns: list[int]) -> tuple[np.ndarra
         mag[rows] = made.magnitudes(name, u[1, rows])
         rng = _stream(recipe, STREAM_SED + code, number)
         if name == "GALAXY":
-            z[rows], fluxes[rows] = galaxy_mixture(grid, made, mag[rows], rng, every)
+            z[rows], fluxes[rows], _ = galaxy_mixture(grid, made, mag[rows], rng, every)
         elif name == "QSO":
             z[rows], fluxes[rows] = quasar_mixture(grid, made, mag[rows], rng, every, reference)
         else:

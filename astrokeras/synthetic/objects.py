@@ -19,8 +19,8 @@ HOT_STARS = 0.03
 
 def galaxy_mixture(
     grid: Grid, made: Draws, mag: np.ndarray, rng: np.random.Generator, columns: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Redshifts and relative fluxes (row, column) of galaxies of given magnitudes."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Redshifts, relative fluxes (row, column) and whether red, of galaxies of given magnitudes."""
     u = rng.random((2, len(mag)))
     red = u[0] < np.interp(mag, made.mags, made.red_fraction)
     z, fluxes = np.empty(len(mag)), np.empty((len(mag), len(columns)), np.float32)
@@ -30,7 +30,7 @@ def galaxy_mixture(
         shares = kind.shares(z[rows])
         weights = rng.standard_gamma(kind.concentration, shares.shape) * shares
         fluxes[rows] = mix(grid.galaxy[:, :, columns], redshift_position(z[rows]), weights)
-    return z, fluxes
+    return z, fluxes, red
 
 
 def quasar_mixture(

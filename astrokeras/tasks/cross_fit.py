@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import TrainingError
+from ..split import groups
 from .examples import Examples, HeldOut, joined
 from .learner import Learner, outputs
+from .patches import patches
 from .training import fit_members
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ _SEED_STEP = 1009
 def held_out(learner: Learner, rows: Mapping[str, Examples], on_epoch: Callable[[str], None] | None = None) -> HeldOut:
     """Predict the training rows out of fold, and the rows set aside by the networks of all folds.
 
-    One network per fold, trained as the members of the model are, on the other folds.
+    One network per fold, trained as the members of the model are, on the other folds. Rows of one patch of sky stay in
+    one fold, where flux errors tell patches apart: a calibration is for objects of other patches, and what the zero
+    points of a patch do to redshifts shows only in patches that a network has not seen.
 
     Parameters
     ----------
@@ -45,7 +49,8 @@ def held_out(learner: Learner, rows: Mapping[str, Examples], on_epoch: Callable[
     name = learner.card.outputs[0].name
     train, aside = rows["train"], joined([rows["calibrate"], rows["validate"]])
     aside = aside.take(np.arange(min(len(aside), MAX_ASIDE)))
-    fold = folds_of(train, learner.folds, learner.recipe.seed)
+    patch = patches(train.tensors, learner.folds)
+    fold = folds_of(train if patch is None else together(train, patch), learner.folds, learner.recipe.seed)
     kept = np.random.default_rng(learner.recipe.seed).random(len(train)) < MAX_ROWS / len(train)
     parts, predicted, beside = [], [], []
     for k in range(learner.folds):
@@ -54,7 +59,14 @@ def held_out(learner: Learner, rows: Mapping[str, Examples], on_epoch: Callable[
         predicted.append(outputs(network, parts[-1], name))
         if len(aside):
             beside.append(outputs(network, aside, name))
-    return HeldOut(joined(parts), np.concatenate(predicted), aside, np.array(beside))
+    count = 0 if patch is None else int(patch.max()) + 1
+    return HeldOut(joined(parts), np.concatenate(predicted), aside, np.array(beside), count)
+
+
+def together(train: Examples, patch: np.ndarray) -> Examples:
+    """The rows, those of one patch in one group."""
+    keys = [patch] if train.group is None else [patch, train.group]
+    return replace(train, group=groups([key.astype(np.uint64) + np.uint64(1) for key in keys]))
 
 
 def folds_of(train: Examples, folds: int, seed: int) -> np.ndarray:

@@ -69,12 +69,15 @@ class HeldOut:
         Rows that no network was trained on, the model neither.
     aside_output : ndarray
         First output of the networks of all folds, ``(folds, rows aside, ...)``.
+    patches : int
+        Patches of sky that were kept in one fold; 0 if the rows tell none apart.
     """
 
     examples: Examples
     output: np.ndarray
     aside: Examples
     aside_output: np.ndarray
+    patches: int = 0
 
 
 def joined(parts: Sequence[Examples]) -> Examples:

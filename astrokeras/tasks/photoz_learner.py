@@ -107,7 +107,7 @@ class PhotozLearner(StampLearner):
         model.get_layer("z_pdf").set_temperature(found.temperature)
         band = card.bands[number]
         magnitude = Field(name="magnitude", unit="mag", description=f"Asinh magnitude (AB) in band {band}")
-        facts = found.facts.model_copy(update={"band": band})
+        facts = found.facts.model_copy(update={"band": band, "patches": held.patches if found.facts.folds else 0})
         update = {"calibration": facts, "outputs": (*card.outputs, magnitude)}
         return recalibrated(model, found.pit_map, reference), card.model_copy(update=update)
 

@@ -47,6 +47,9 @@ class PhotozRecipe(Recipe):
         temperature, fitted on the rows ``calibrate``.
     magnitude_band : str, optional
         Band whose magnitude the recalibration follows; by default that of the highest signal to noise.
+    error_jitter : float
+        As in `Recipe`; more here, because redshifts of a patch of sky have its clusters of galaxies and zero points in
+        common.
     """
 
     task: ClassVar[str] = "photoz"
@@ -62,6 +65,7 @@ class PhotozRecipe(Recipe):
     n_grid: int = Parameter(default=200, ge=16, le=4096)
     cross_fit: Annotated[int, AfterValidator(_folds)] = Parameter(default=5, ge=0, le=50)
     magnitude_band: Band | None = None
+    error_jitter: float = Parameter(default=0.5, ge=0, le=5)
 
     @property
     def folds(self) -> int:

@@ -1,0 +1,118 @@
+"""Stage ``background``: sky and noise of images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field as Parameter
+
+from ..errors import IngestError
+from ..fields import Field
+from ..stage import Stage
+from .image_rows import READS, measured, written
+
+if TYPE_CHECKING:
+    from ..images.reader import ImageFile
+
+_FIELDS = (
+    Field(
+        name="sky",
+        kind="f8",
+        description="Median sky per pixel, in units of the pixels in the file",
+        ucd="instr.background",
+    ),
+    Field(
+        name="sky_rms",
+        kind="f8",
+        description="Median standard deviation of a pixel of the sky, in units of the pixels in the file",
+        ucd="stat.stdev;instr.background",
+    ),
+    Field(
+        name="noise_correlation",
+        kind="f8",
+        description="Noise of sums over 6 x 6 pixels, over that of independent pixels; 1 without correlation",
+        ucd="stat.correlation;instr.background",
+    ),
+    Field(
+        name="noise_ratio",
+        kind="f8",
+        description="Measured noise over what the errors of the file say; NaN if it has none",
+        ucd="instr.background;arith.ratio",
+    ),
+    Field(
+        name="depth",
+        kind="f8",
+        unit="mag",
+        description="5 sigma limit in a circle of 2 arcsec diameter (AB), correlation included",
+        ucd="phot.mag;stat.max",
+    ),
+    Field(
+        name="usable",
+        kind="f8",
+        description="Part of the pixels that have data and no flag",
+        ucd="arith.factor;instr.pixel",
+    ),
+)
+
+
+class Background(Stage):
+    """Sky and noise of each image: ``sky``, ``sky_rms``, ``noise_correlation``, ``noise_ratio``, ``depth``, ``usable``.
+
+    The image is opened by ``path``; sources are left out (`astrokeras.images.background.background`). An image that
+    cannot be used has NaN, the flag ``NO_DATA``, and the reason in ``problem_background``.
+
+    Parameters
+    ----------
+    box : int
+        Side in pixels of the boxes in which the sky is measured: larger than the sources.
+    smooth : int
+        Side in boxes of the median filter over them, odd.
+    """
+
+    name: ClassVar[str] = "background"
+
+    box: int = Parameter(default=64, ge=8, le=4096)
+    smooth: int = Parameter(default=3, ge=1, le=15)
+
+    def reads(self) -> tuple[Field, ...]:
+        """See `Stage.reads`."""
+        return READS
+
+    def writes(self) -> tuple[Field, ...]:
+        """See `Stage.writes`."""
+        return written(self.name, _FIELDS)
+
+    def run(self, chunk) -> dict[str, np.ndarray]:
+        """See `Stage.run`."""
+        return measured(self.name, chunk, _FIELDS, self._measure)
+
+    def _measure(self, file: ImageFile) -> dict[str, Any]:
+        from ..images.background import background
+
+        image = file.read()
+        found = background(image, self.box, self.smooth)
+        if found is None:
+            raise IngestError(f"{file.path}, HDU {file.hdu}: too few pixels have data for a background")
+        # One unit of the pixels in the file is this much in the image's unit.
+        unit = file.recipe.factor
+        expected = np.nan if image.sigma is None else np.nanmedian(image.sigma[image.mask == 0])
+        return {
+            "sky": found.median_sky / unit,
+            "sky_rms": found.median_rms / unit,
+            "noise_correlation": found.correlation,
+            "noise_ratio": found.median_rms / expected if expected > 0 else np.nan,
+            "depth": _depth(file, found.median_rms, found.correlation),
+            "usable": np.mean(image.mask == 0),
+        }
+
+
+def _depth(file: ImageFile, rms: float, correlation: float) -> float:
+    """5 sigma AB magnitude in a circle of 2 arcsec diameter; NaN without a zero point or a pixel scale."""
+    from ..images.image import NJY_ZERO_POINT
+
+    if file.unit != "nJy" or file.pixel_scale is None or not rms > 0:
+        return float("nan")
+    pixels = np.pi / file.pixel_scale**2
+    noise = rms * np.sqrt(pixels) * (correlation if np.isfinite(correlation) else 1.0)
+    return float(NJY_ZERO_POINT - 2.5 * np.log10(5 * noise))

@@ -1,0 +1,90 @@
+"""Rows that are images: what stages read of them, and one result per image, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import AstrokerasError, IngestError
+from ..fields import FLAGS, Field
+from ..flags import Flag
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from ..images.reader import ImageFile
+
+PROBLEM = Field(
+    name="problem", kind="str", description="Why an image could not be used; empty if it could", ucd="meta.note"
+)
+
+#: What tells an image.
+READS = (
+    Field(name="path", kind="str", description="File of the image"),
+    Field(name="hdu", kind="str", description="HDU of the image: EXTNAME or number", optional=True),
+    Field(name="layout", kind="str", description="Layout of the file", optional=True),
+    Field(name="band", kind="str", description="Band of the image", optional=True),
+    PROBLEM.model_copy(update={"optional": True}),
+)
+
+
+def written(stage: str, fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Fields that a stage writes: its own, then what is written about an image that cannot be used."""
+    said = f"Why the stage {stage} could not use an image; empty if it could"
+    return (*fields, PROBLEM.model_copy(update={"name": f"problem_{stage}", "description": said}), FLAGS)
+
+
+def measured(
+    stage: str, chunk: QTable, fields: tuple[Field, ...], measure: Callable[[ImageFile], dict[str, Any]]
+) -> dict[str, np.ndarray]:
+    """Columns `written` of images that are opened one by one.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    chunk : QTable
+        Columns `READS`.
+    fields : tuple of Field
+        Columns of floats and integers that ``measure`` fills; NaN or a masked value where it cannot.
+    measure : function
+        Takes an image, returns values by name; raises an AstrokerasError where the image cannot be used.
+    """
+    n = len(chunk)
+    out = {f.name: np.full((n, *f.shape), np.nan if f.kind.startswith("f") else 0, _type(f)) for f in fields}
+    known = np.zeros(n, bool)
+    before = chunk["problem"] if "problem" in chunk.colnames else np.full(n, "")
+    problems = [str(text) for text in before]
+    for row in range(n):
+        # A file that could not be read before has said so.
+        if problems[row]:
+            continue
+        try:
+            values = measure(_opened(chunk, row))
+        except AstrokerasError as error:
+            problems[row] = str(error)
+            continue
+        known[row] = True
+        for name, value in values.items():
+            out[name][row] = value
+    for field in fields:
+        if field.kind.startswith("i") and not known.all():
+            out[field.name] = np.ma.MaskedArray(out[field.name], ~known)
+    flags = np.where(known, 0, int(Flag.NO_DATA)).astype(np.int32)
+    return out | {f"problem_{stage}": np.array(problems, dtype=str), "flags": flags}
+
+
+def _type(field: Field) -> type:
+    return {"f4": np.float32, "f8": np.float64, "i4": np.int32}[field.kind]
+
+
+def _opened(chunk: QTable, row: int) -> ImageFile:
+    from ..images.reader import open_image
+
+    told = {name: str(chunk[name][row]) or None for name in ("hdu", "layout", "band") if name in chunk.colnames}
+    path = str(chunk["path"][row])
+    if not path:
+        raise IngestError("the row names no file")
+    return open_image(path, **told)

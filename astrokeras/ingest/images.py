@@ -1,0 +1,170 @@
+"""Source ``images``: objects found in survey images, measured in all bands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field as Parameter
+from pydantic import model_validator
+
+from ..errors import ExpressionError, did_you_mean
+from ..expression import Expression
+from ..fields import Band, Field, by_name, select
+from ..stage import Partition, Source
+from .detection import detection_fields, notes_of, prepare_bands, tile_table
+from .detection_options import DetectionOptions
+from .image_files import ImageFiles
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from .measuring import Bands
+
+
+class Images(DetectionOptions, ImageFiles, Source):
+    """Objects found in images, and their photometry: a catalog where there is none.
+
+    One row per object, with a position, colour, total (Kron) and PSF fluxes in every band, a shape, and flags. Objects
+    are found on the weighted mean of the ``detect`` bands, on the pixel grid of the first of them; in the other bands
+    positions go through the WCS of each. The image is taken in tiles, which are the partitions.
+
+    Parameters
+    ----------
+    files : str or dict
+        Path of the image of a band, with ``{band}`` or ``{BAND}``; or a path for each band. It may be a pattern that
+        one file matches.
+    bands : tuple of str
+        Bands to measure.
+    detect : tuple of str, optional
+        Bands to find objects in, the first one being the reference; by default all.
+    layout : str or Layout, optional
+        Layout of the files; found by their headers otherwise. A ``calibration`` in it gives a zero point to files that
+        state none.
+    filters : dict
+        SVO filter identifiers by band, where no ``layout`` names them.
+    psf : str or dict
+        Path of the PSF of a band, as for ``files``: an image of it, a PSFEx model, or a psField of SDSS, taken in the
+        middle of the image. By default it is made of the image's own stars.
+    hdu : int or str, optional
+        HDU of the images, if files have several; ``{band}`` may stand in it.
+    threshold : float
+        Sigmas of the noise of a pixel above which an image, smoothed with the width of the PSF, has an object.
+    min_pixels : int
+        Connected pixels that make an object.
+    smooth : float, optional
+        FWHM in pixels of the Gaussian that smooths; by default that of the PSF.
+    combine : {"mean", "chi"}
+        Of several detection bands: their mean weighted with the inverse variance, or their chi image.
+    deblend : bool
+        Separate objects that overlap.
+    contrast : float
+        Least part of the light of a blend that makes an object of its own.
+    background : bool
+        Subtract the sky. False where it was subtracted well; its noise is measured in any case.
+    box : int
+        Pixels on a side of the boxes of the sky; large against objects.
+    apertures : tuple of float
+        Diameters in arcsec of further apertures, ``flux_ap20_{band}`` for 2.0.
+    color_fwhm : float, optional
+        FWHM in arcsec of the Gaussian aperture of the colour photometry; by default that of the broadest PSF.
+    pixel_scale : float, optional
+        In arcsec, of images without WCS; their objects have pixel positions only, and the flag ``BAD_POSITION``.
+    tile : int
+        Rows and columns of a tile, which bounds memory.
+    overlap : int
+        Pixels seen around a tile; at least the extent of the objects.
+    where : str, optional
+        Selection of rows.
+
+    Notes
+    -----
+    *Colour*, ``flux_{band}``: the image in a Gaussian aperture (``color_fwhm``) after its PSF was brought to the
+    broadest one of all bands, so that the same part of an object is seen in each; scaled to the total flux by one
+    factor for all bands, that of the detection bands: 1 for a point source, and for what cannot be told from one. Its
+    error does not contain that of the factor, which is common to all bands. *Total*, ``flux_total_{band}``: Kron
+    aperture of the detection image, divided by the part of a point source that it holds. *PSF*, ``flux_psf_{band}``:
+    fit of the PSF at a fixed position, with all neighbours at once. Errors propagate the errors of the pixels, times
+    the growth of noise that empty apertures show. Neighbours are replaced by the opposite side of an object.
+    """
+
+    name: ClassVar[str] = "images"
+    places: ClassVar[tuple[str, ...]] = ("files", "psf")
+
+    detect: tuple[Band, ...] | None = Parameter(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> Images:
+        try:
+            names = Expression.parse(self.where).names if self.where else frozenset()
+        except ExpressionError as error:
+            raise ValueError(f"where: {error}") from None
+        known = {field.name for field in self.fields()} if names else set()
+        for name in sorted(names - known):
+            raise ValueError(f"where: unknown column {name!r}{did_you_mean(name, known)}")
+        return self
+
+    def fields(self) -> tuple[Field, ...]:
+        """Fields of the catalog; filters are those that the layout or ``filters`` names."""
+        return detection_fields(self.bands, self.known_filters(), self.apertures)
+
+    def partitions(self, max_rows: int) -> Iterator[Partition]:
+        """Tiles of the reference image; how many objects they hold is not known before.
+
+        Raises
+        ------
+        IngestError
+            If a file is missing, or cannot be read as an image.
+        """
+        from .tiles import cut
+
+        opened = [self.open(band) for band in self.bands]
+        files = self.all_files(opened)
+        reference = opened[self.bands.index(self.searched[0])]
+        for tile in cut(reference.shape, self.tile, self.overlap):
+            yield Partition(tile.key, None, files, {"tile": tile.key})
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Bands that objects are found in."""
+        return self.detect or self.bands
+
+    def read(self, partition: Partition, columns: Iterable[str]) -> QTable:
+        """Find and measure the objects of a tile."""
+        import numpy as np
+
+        from ..chunk import evaluate
+        from .tiles import cut
+
+        bands = _prepared(self.model_dump_json())
+        tiles = cut(bands.reference.shape, self.tile, self.overlap)
+        tile = next(tile for tile in tiles if tile.key == partition.payload["tile"])
+        table = tile_table(bands, tile, self, self.fields())
+        rows = len(table)
+        names = [field.name for field in select(columns, by_name(self.fields()).values(), self.name)]
+        if self.where is not None:
+            table = table[np.flatnonzero(evaluate(self.where, dict(table.items()), rows))]
+        table.keep_columns(names)
+        table.meta |= {"rows_read": rows, "notes": notes_of(bands)}
+        return table
+
+    def tally(self, chunk: QTable) -> dict[str, float]:
+        """Notes on the images, and the number of objects."""
+        return {f"max_{note}": 1.0 for note in chunk.meta.get("notes", ())} | {"objects": float(len(chunk))}
+
+    def findings(self, total: Mapping[str, float]) -> dict[str, Any]:
+        """Number of objects, and notes."""
+        return {"objects": int(total.get("objects", 0)), "notes": list(self.judge(total))}
+
+    def judge(self, total: Mapping[str, float]) -> tuple[str, ...]:
+        """What a user should know of the images and how they were measured."""
+        return tuple(name.removeprefix("max_") for name in total if name.startswith("max_"))
+
+
+@lru_cache(maxsize=2)
+def _prepared(settings: str) -> Bands:
+    """Bands of a source, measured once per process."""
+    source = Images.model_validate_json(settings)
+    opened = [source.open(band) for band in source.bands]
+    return prepare_bands(opened, source.searched, source.read_psfs(opened), source)
