@@ -149,6 +149,7 @@ def gradients(stamps):
 
 def rivals(task, table, fold):
     """Name and out-of-fold prediction of each classical method: probabilities, or T-types."""
+    from sklearn.calibration import CalibratedClassifierCV
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -158,7 +159,7 @@ def rivals(task, table, fold):
     inputs = {"HoG": gradients(stamps), "64 features": features(stamps)}
     number = task == "ttype"
     target = np.asarray(table["T"] if number else codes(task, table))
-    svm = (lambda: SVR(C=10)) if number else (lambda: SVC(C=10, probability=True, random_state=SEED))
+    svm = (lambda: SVR(C=10)) if number else (lambda: CalibratedClassifierCV(SVC(C=10), ensemble=False))
     trees = HistGradientBoostingRegressor if number else HistGradientBoostingClassifier
     methods = [("SVM", lambda: make_pipeline(StandardScaler(), svm())), ("HistGB", lambda: trees(random_state=SEED))]
     for what, x in inputs.items():
