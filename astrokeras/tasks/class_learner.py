@@ -12,7 +12,8 @@ from ..errors import TrainingError
 from ..models.card import Card, ClassSetRule, Metric
 from .classify_recipe import class_weights, resampled
 from .examples import Examples
-from .learner import HIDING, MEASURED_ON, TRUNK, Learner, outputs
+from .learner import HIDING, MEASURED_ON, TRUNK, outputs
+from .stamp_learner import StampLearner
 
 if TYPE_CHECKING:
     import keras
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 FOCUS = 2.0
 
 
-class ClassLearner(Learner):
+class ClassLearner(StampLearner):
     """Members give logits; the mean of their probabilities is corrected for ``imbalance`` and calibrated."""
 
     def member(self, encoder: keras.Model) -> keras.Model:
         """See `Learner.member`."""
         from ..networks.classes import class_network
 
+        if self.looks:
+            return self.any_member(encoder, len(self.card.classes))
         settings = self.settings((*HIDING, *TRUNK)) | {"instruments": self.instruments}
         return class_network(encoder, len(self.card.classes), **settings)
 
@@ -38,12 +41,13 @@ class ClassLearner(Learner):
         from ..layers import ClassLoss
 
         counts, imbalance = self._counts(train), self.recipe.imbalance
-        return ClassLoss(
+        main = ClassLoss(
             class_weights=class_weights(counts) if imbalance == "weights" else None,
             focus=FOCUS if imbalance == "focal" else 0.0,
             label_noise=self.recipe.label_noise,
             class_ratio=self._learnt_ratio(counts),
         )
+        return self.joint_loss(main, 1, len(counts))
 
     def _learnt_ratio(self, counts: np.ndarray) -> np.ndarray:
         """Ratio of the classes as the loss counts them."""
@@ -67,18 +71,28 @@ class ClassLearner(Learner):
 
     def finish(self, members: Sequence[keras.Model], rows: Mapping[str, Examples]) -> tuple[keras.Model, Card]:
         """See `Learner.finish`."""
-        from ..networks.classes import Prepared, before_calibration, class_ensemble, fit_calibration, set_calibration
+        from ..networks.classes import Prepared, before_calibration, fit_calibration, set_calibration
 
         counts, kind = self._counts(rows["train"]), self.recipe.calibration
-        noise = self.recipe.label_noise, self._learnt_ratio(counts)
-        forest = self._forest(members[0].get_layer("encoder"), rows["train"])
-        model = class_ensemble(members, self._factor(counts), kind, *noise, forest)
+        model = self._joined(members, counts, rows["train"])
         held, found = rows["calibrate"], {"class_fractions": self.class_fractions(rows["train"])}
         if len(held):
             raw = before_calibration(model)
             p, trees = (outputs(raw, held, name) if name in raw.output else None for name in ("p_class", "p_trees"))
             set_calibration(model, fit_calibration(p, held.target, kind, Prepared.of(model), trees))
         return model, self.card.model_copy(update=found | self._sets(model, held))
+
+    def _joined(self, members: Sequence[keras.Model], counts: np.ndarray, train: Examples) -> keras.Model:
+        """One graph of all members, not calibrated."""
+        import keras
+
+        from ..networks.classes import class_ensemble, class_model
+
+        noise = self.recipe.label_noise, self._learnt_ratio(counts)
+        settings = (self._factor(counts), self.recipe.calibration, *noise)
+        if not self.looks:
+            return class_ensemble(members, *settings, self._forest(members[0].get_layer("encoder"), train))
+        return class_model(*self.mean(members, lambda name: keras.layers.Softmax(name=name)), *settings)
 
     def _forest(self, encoder: keras.Model, train: Examples) -> keras.layers.Layer | None:
         """Trees beside the networks; None where the recipe has none, or networks learn another class ratio."""
@@ -159,7 +173,7 @@ class ClassLearner(Learner):
 
     def truth(self, examples: Examples) -> np.ndarray:
         """See `Learner.truth`."""
-        return examples.target.astype(np.int32)
+        return self.joint_truth(examples.target.astype(np.int32), examples)
 
     def row_losses(self, model: keras.Model, examples: Examples) -> np.ndarray:
         """See `Learner.row_losses`."""

@@ -52,7 +52,7 @@ class ClassifyRecipe(Recipe):
         Write ``class_set``.
     trees : int
         Trees of a random forest (Breiman 2001) that stands beside the networks in the graph: where nothing is missing,
-        its probabilities and those of the networks are pooled. 0, or an ``imbalance``, leaves the networks alone.
+        its probabilities and those of the networks are pooled. 0, an ``imbalance`` or stamps leave the networks alone.
     regions : int
         Probabilities of objects out of the domain go back to the class ratio of the training rows, at a rate that is
         found by leaving regions of the input space out of the training, one after the other: so many of them. 0 leaves
