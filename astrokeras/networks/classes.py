@@ -192,6 +192,17 @@ class Scaling:
     label_noise: float = 0.0
     share: float = 0.5
 
+    def apply(self, probability, prepared, trees=None):
+        """Calibrated probabilities of what `before_calibration` gives; see `fit_calibration`."""
+        return np.exp(self.log_probability(probability, prepared, trees))
+
+    def log_probability(self, probability, prepared, trees=None):
+        """Logarithm of what `apply` gives."""
+        said = probability if trees is None else (1 - self.share) * probability + self.share * trees
+        mixed = (1 - self.label_noise) * said + self.label_noise * prepared.class_ratio
+        log_q = log_softmax(np.log(np.maximum(mixed, FLOOR)) + np.log(prepared.factor), axis=1)
+        return log_softmax(self.slope * log_q + self.offset, axis=1)
+
 
 def fit_calibration(probability, target, kind="temperature", prepared=None, trees=None):
     """Calibration that rows set aside for it make most probable (Guo et al. 2017, arXiv:1706.04599).
@@ -232,7 +243,7 @@ def fit_calibration(probability, target, kind="temperature", prepared=None, tree
     prepared = prepared or Prepared(0.0, np.full(n_classes, 1 / n_classes), np.ones(n_classes))
     n_slopes = 1 if kind == "temperature" else n_classes
     vector, noisy, pooled = kind == "vector", prepared.label_noise > 0, trees is not None
-    other = np.asarray(trees, dtype=np.float64) if pooled else p
+    other = np.asarray(trees, dtype=np.float64) if pooled else None
 
     def unpacked(parameters):
         slope = np.exp(parameters[:n_slopes]) * np.ones(n_classes)
@@ -242,11 +253,7 @@ def fit_calibration(probability, target, kind="temperature", prepared=None, tree
         return Scaling(slope, offset, min(noise, MOST_NOISE), float(share))
 
     def loss(parameters):
-        value = unpacked(parameters)
-        said = (1 - value.share) * p + value.share * other
-        mixed = (1 - value.label_noise) * said + value.label_noise * prepared.class_ratio
-        log_q = log_softmax(np.log(np.maximum(mixed, FLOOR)) + np.log(prepared.factor), axis=1)
-        log_p = log_softmax(value.slope * log_q + value.offset, axis=1)
+        log_p = unpacked(parameters).log_probability(p, prepared, other)
         return -log_p[rows, target].sum() + 0.5 * np.sum((parameters / scatter) ** 2)
 
     widths = [SLOPE_SCATTER] * n_slopes + [OFFSET_SCATTER] * (n_classes * vector)
