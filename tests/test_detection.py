@@ -10,9 +10,9 @@ from astrokeras import Colors, Extent
 from astrokeras.errors import IngestError
 from astrokeras.flags import Flag
 from astrokeras.images.image import Pixel
-from astrokeras.ingest.detection import detect
-from astrokeras.ingest.detection_options import aperture_name
-from astrokeras.ingest.psf_model import Psf
+from astrokeras.photometry.detection import detect
+from astrokeras.photometry.detection_options import aperture_name
+from astrokeras.photometry.psf_model import Psf
 
 #: The PSFs of `scenes.field`, for tests of something else.
 PSF_R = {"r": Psf.moffat(3.0, 3.0, 20)}

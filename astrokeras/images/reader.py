@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import IngestError, did_you_mean
 from . import sky_grid
 from .calibration import scale
+from .fits_planes import FitsFile
 from .image import Image
 from .layouts import Chosen, choose
 from .parts import KINDS, error_plane, mask_plane, parts, select
 from .pixels import Recipe, read_pixels
-from .planes import FitsFile
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS

@@ -12,15 +12,15 @@ from pydantic import model_validator
 from ..errors import ExpressionError, did_you_mean
 from ..expression import Expression
 from ..fields import Band, Field, by_name, select
+from ..photometry.detection import detection_fields, notes_of, prepare_bands, tile_table
+from ..photometry.detection_options import DetectionOptions
 from ..stage import Partition, Source
-from .detection import detection_fields, notes_of, prepare_bands, tile_table
-from .detection_options import DetectionOptions
-from .image_files import ImageFiles
+from .image_options import ImageFiles
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-    from .measuring import Bands
+    from ..photometry.measuring import Bands
 
 
 class Images(DetectionOptions, ImageFiles, Source):
@@ -117,7 +117,7 @@ class Images(DetectionOptions, ImageFiles, Source):
         IngestError
             If a file is missing, or cannot be read as an image.
         """
-        from .tiles import cut
+        from ..photometry.tiles import cut
 
         opened = [self.open(band) for band in self.bands]
         files = self.all_files(opened)
@@ -135,7 +135,7 @@ class Images(DetectionOptions, ImageFiles, Source):
         import numpy as np
 
         from ..chunk import evaluate
-        from .tiles import cut
+        from ..photometry.tiles import cut
 
         bands = _prepared(self.model_dump_json())
         tiles = cut(bands.reference.shape, self.tile, self.overlap)

@@ -109,7 +109,7 @@ class ImageFiles(BaseModel):
 
     def read_psfs(self, opened: list[Any]) -> dict[str, Any]:
         """PSFs that are given in files, by band of the images."""
-        from .psf_files import read_psf
+        from ..photometry.psf_files import read_psf
 
         paths = {image.band: (self.psf_path(image.band), image) for image in opened}
         return {band: read_psf(path, band, image.shape) for band, (path, image) in paths.items() if path}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from astropy.stats import mad_std
 from scipy import optimize, sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from .psf_model import Psf
+from .psf_shape import moments
 from .stars import Stamps, stars
 
 #: Stars that a stack needs; with fewer, a Moffat profile is fitted to them.
@@ -45,15 +49,25 @@ def estimate(sources: Stamps, guess: float = 3.0) -> Psf:
             guess, 3.0, radius, f"no star was found: a Moffat profile of FWHM {guess:g} pixels was assumed"
         )
     prior = _moffat(found[:_BRIGHTEST], radius)
-    psf = prior
+    psf, used = prior, found[:_BRIGHTEST]
     for _ in range(2 if len(found) >= FEWEST else 0):
         flux, dx, dy, misfit = _placed(found, psf)
         kept = np.flatnonzero((misfit < 3 * np.median(misfit) + _LIKE * psf.data.max()) & (flux > 0))
         if len(kept) < FEWEST:
-            return prior
-        found = found[kept]
+            psf, used = prior, found[:_BRIGHTEST]
+            break
+        found = used = found[kept]
         psf = _samples(found, flux[kept], dx[kept], dy[kept], prior)
-    return psf
+    return replace(psf, stars=len(used), spread=_spread(used, psf))
+
+
+def _spread(found: Stamps, psf: Psf) -> float:
+    """Robust standard deviation of the FWHM of stars, as of Gaussians of the same weighted moments."""
+    flux, dx, dy, _ = _placed(found, psf)
+    model = flux[:, None, None] * psf.stamps(dx, dy, found.data.shape[-1] // 2)
+    widths, _ = moments(np.where(np.isfinite(found.data), found.data, model))
+    known = widths[np.isfinite(widths)]
+    return float(2.3548 * mad_std(known)) if len(known) else float("nan")
 
 
 def _placed(found: Stamps, psf: Psf) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..images.image import Pixel
-from .planes import Plane, on_grid
 from .prepared import Prepared
+from .tile_planes import Plane, on_grid
 from .tiles import Tile
 
 if TYPE_CHECKING:
