@@ -1,10 +1,11 @@
 """Images as rows, and stages on them: backgrounds, PSFs and zero points of images whose truth is known."""
 
+import frames
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from astropy.wcs import WCS
+from frames import NOISE, SCALE, SIDE, SIGMA, SKY, ZERO_POINT, gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -28,54 +29,7 @@ from astrokeras.photometry.zero_points import fit
 from astrokeras.pipeline import Pipeline
 from astrokeras.testing import check_stage
 
-SIDE, SCALE, SIGMA, SKY, NOISE, ZERO_POINT = 320, 0.4, 1.5, 100.0, 5.0, 27.0
 WIDTH = 2.3548 * SIGMA
-
-
-def gaussian(x, y, sigma=SIGMA, side=SIDE):
-    """A star of flux 1, pixel by pixel."""
-    grid = np.arange(side)
-    return np.outer(np.exp(-((grid - y) ** 2) / 2 / sigma**2), np.exp(-((grid - x) ** 2) / 2 / sigma**2)) / (
-        2 * np.pi * sigma**2
-    )
-
-
-def stars(seed, n=7):
-    """Places of n x n stars, none near another, and their magnitudes and colors."""
-    rng = np.random.default_rng(seed)
-    place = (np.arange(n) + 0.5) * SIDE / n
-    x, y = (grid.ravel() + rng.uniform(-5, 5, n * n) for grid in np.meshgrid(place, place))
-    return x, y, rng.uniform(17.0, 19.5, n * n), rng.uniform(0.2, 1.4, n * n)
-
-
-def frame(path, seed=0, color_term=0.0, band="r", **cards):
-    """Stars on a sky in counts, with a galaxy; the catalog of the stars in nJy."""
-    rng = np.random.default_rng(100 + seed)
-    x, y, mag, color = stars(1)
-    data = rng.normal(SKY, NOISE, (SIDE, SIDE))
-    for i, j, m, c in zip(x, y, mag, color, strict=True):
-        data += 10 ** (-0.4 * (m - color_term * c - ZERO_POINT)) * gaussian(i, j)
-    data += 3e4 * gaussian(20, 300, sigma=6)
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [30.0, 10.0]
-    wcs.wcs.crpix, wcs.wcs.cdelt = [160.5, 160.5], [-SCALE / 3600, SCALE / 3600]
-    header = wcs.to_header()
-    header["FILTER"], header["EXPTIME"], header["MJD-OBS"] = band, 60.0, 59000.5
-    header.update({key.replace("_", "-"): value for key, value in cards.items()})
-    fits.PrimaryHDU(data.astype(np.float32), header).writeto(path)
-    ra, dec = wcs.pixel_to_world_values(x, y)
-    flux = 10 ** (-0.4 * (mag - 31.4))
-    return Table(
-        {
-            "object_id": np.arange(len(x)),
-            "ra": ra,
-            "dec": dec,
-            "flux_r": flux,
-            "flux_err_r": flux * 0.002,
-            "flux_g": flux * 10 ** (-0.4 * color),
-            "flux_err_g": flux * 0.002,
-        }
-    )
 
 
 def rows(**parameters):
@@ -89,8 +43,8 @@ def rows(**parameters):
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("frames")
     for seed in range(3):
-        catalog = frame(path / f"frame-{seed}.fits", seed)
-    frame(path / "color.fits", 5, color_term=0.1)
+        catalog = frames.write(path / f"frame-{seed}.fits", seed)
+    frames.write(path / "color.fits", 5, color_term=0.1)
     catalog.write(path / "stars.ecsv")
     (path / "broken.fits").write_bytes((path / "frame-0.fits").read_bytes()[:20000])
     fits.PrimaryHDU(np.zeros((40, 40), np.float32)).writeto(path / "empty.fits")
@@ -118,7 +72,7 @@ def test_rows_of_exposures(table):
 
 def test_bands_and_conditions(folder, tmp_path):
     for band in "gri":
-        frame(tmp_path / f"x-{band}.fits", band=band)
+        frames.write(tmp_path / f"x-{band}.fits", band=band)
     pattern = str(tmp_path / "x-{band}.fits")
     assert list(rows(files=pattern, bands=("g", "i"))["band"]) == ["g", "i"]
     assert list(rows(files=str(tmp_path / "*.fits"), bands=("r",))["band"]) == ["r"]
@@ -134,7 +88,7 @@ def test_bands_and_conditions(folder, tmp_path):
 
 
 def test_companions_are_files_of_a_partition(tmp_path):
-    frame(tmp_path / "c4d_1_ooi_r.fits", INSTRUME="DECam")
+    frames.write(tmp_path / "c4d_1_ooi_r.fits", INSTRUME="DECam")
     weight = tmp_path / "c4d_1_oow_r.fits"
     fits.PrimaryHDU(np.full((SIDE, SIDE), 1 / NOISE**2, np.float32)).writeto(weight)
     part = next(Exposures(files=str(tmp_path / "*ooi*")).partitions(1))
@@ -154,7 +108,7 @@ def test_background_stage(table):
 
 
 def test_depth_is_that_of_white_noise(folder, tmp_path):
-    frame(tmp_path / "a.fits", MAGZERO=ZERO_POINT)
+    frames.write(tmp_path / "a.fits", MAGZERO=ZERO_POINT)
     depth = Background()(rows(files=str(tmp_path / "a.fits")))["depth"][0].value
     pixels = np.pi * (1.0 / SCALE) ** 2
     assert depth == pytest.approx(ZERO_POINT - 2.5 * np.log10(5 * NOISE * np.sqrt(pixels)), abs=0.12)
@@ -271,7 +225,7 @@ def write_table(path):
 
 
 def test_psf_of_files(folder, tmp_path):
-    frame(tmp_path / "x.fits")
+    frames.write(tmp_path / "x.fits")
     stage = PSF(file={"replace": r"\.fits$", "by": ".psf", "kind": "psfex"}, size=21)
     out = stage(rows(files=str(tmp_path / "x.fits")))
     assert "has no PSF file" in out["problem_psf"][0] and np.isnan(out["psf_fwhm"][0])
@@ -312,7 +266,7 @@ def test_color_term(folder):
 
 
 def test_bands_of_images_and_of_the_catalog(folder, tmp_path):
-    frame(tmp_path / "a.fits", band="R")
+    frames.write(tmp_path / "a.fits", band="R")
     row = rows(files=str(tmp_path / "a.fits"))
     assert "no band for 'R'; say which in `bands`" in reference(folder)(row)["problem_calibrate"][0]
     assert np.isfinite(reference(folder, bands={"R": "r"})(row)["zero_point_fit"][0])

@@ -17,8 +17,9 @@ from astrokeras.cli import main
 from astrokeras.errors import IngestError, ModelError
 from astrokeras.fields import by_name
 from astrokeras.flags import Flag
-from astrokeras.ingest.forced import ForcedPhotometry, forced_photometry
+from astrokeras.ingest.forced import ForcedPhotometry
 from astrokeras.ingest.images import Images
+from astrokeras.photometry import forced_photometry
 from astrokeras.photometry.detection import detect
 from astrokeras.photometry.psf_model import Psf
 from astrokeras.testing import check_stage

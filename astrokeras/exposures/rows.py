@@ -136,11 +136,12 @@ def measured_sky(file: ImageFile, box: int, smooth: int = 3) -> Measured:
     IngestError
         If too few pixels have data.
     """
+    from ..images.image import UNUSABLE
     from ..photometry import sky_mesh
     from ..photometry.prepared import Held, sampled
 
     image = file.read()
-    if np.count_nonzero((image.mask & sky_mesh.UNUSABLE) == 0) < _FEWEST:
+    if np.count_nonzero((image.mask & UNUSABLE) == 0) < _FEWEST:
         raise IngestError(f"{file.path}, HDU {file.hdu}: fewer than {_FEWEST} pixels have data")
     held = Held(image)
     sky = sky_mesh.measure(held, box, smooth=smooth)

@@ -36,6 +36,8 @@ class ForcedPhotometry(ImageFiles, Stage):
         Layout of the files; found by their headers otherwise.
     filters : dict
         SVO filter identifiers by band, where no ``layout`` names them.
+    calibration : str, optional
+        Table of zero points, as for the source ``images``.
     psf : str or dict
         Path of the PSF of a band, as for the source ``images``; by default made of the image's own stars.
     hdu : int or str, optional
@@ -57,7 +59,7 @@ class ForcedPhotometry(ImageFiles, Stage):
     measure: Annotated[str, Parameter(pattern=r"^[a-z][a-z0-9]*$", max_length=24)] = "forced"
 
     def inputs(self) -> tuple[str, ...]:
-        """Images, and files of their PSFs."""
+        """Images, files of their PSFs, and the table of their zero points."""
         return self.all_files([self.open(band) for band in self.bands])
 
     def reads(self) -> tuple[Field, ...]:
@@ -75,7 +77,7 @@ class ForcedPhotometry(ImageFiles, Stage):
         """See `Stage.run`."""
         out: dict[str, Any] = {"flags": np.zeros(len(chunk), np.int32)}
         ra, dec = chunk["ra"].value, chunk["dec"].value
-        bands = _prepared(self.model_dump_json()) if len(chunk) else {}
+        bands = _prepared(self.model_dump_json(), self.states()) if len(chunk) else {}
         for band in self.bands:
             none = np.full(len(chunk), np.nan)
             flux, error, flags = measure_on_sky(bands[band], ra, dec) if bands else (none, none, 0)
@@ -85,8 +87,8 @@ class ForcedPhotometry(ImageFiles, Stage):
 
 
 @lru_cache(maxsize=2)
-def _prepared(settings: str) -> dict[str, Prepared]:
-    """Bands of a stage, measured once per process."""
+def _prepared(settings: str, states: tuple) -> dict[str, Prepared]:
+    """Bands of a stage, measured once per process; again when a file changes."""
     from ..photometry.prepared import prepare
 
     stage = ForcedPhotometry.model_validate_json(settings)

@@ -44,6 +44,9 @@ class Images(DetectionOptions, ImageFiles, Source):
         state none.
     filters : dict
         SVO filter identifiers by band, where no ``layout`` names them.
+    calibration : str, optional
+        Table that a run of the source ``exposures`` with the stage ``calibrate`` wrote: its ``zero_point_fit`` of the
+        same file name, HDU and band is the zero point of an image, whatever the file says.
     psf : str or dict
         Path of the PSF of a band, as for ``files``: an image of it, a PSFEx model, or a psField of SDSS, taken in the
         middle of the image. By default it is made of the image's own stars.
@@ -90,7 +93,7 @@ class Images(DetectionOptions, ImageFiles, Source):
     """
 
     name: ClassVar[str] = "images"
-    places: ClassVar[tuple[str, ...]] = ("files", "psf")
+    places: ClassVar[tuple[str, ...]] = ("files", "psf", "calibration")
 
     detect: tuple[Band, ...] | None = Parameter(default=None, min_length=1)
 
@@ -137,7 +140,7 @@ class Images(DetectionOptions, ImageFiles, Source):
         from ..chunk import evaluate
         from ..photometry.tiles import cut
 
-        bands = _prepared(self.model_dump_json())
+        bands = _prepared(self.model_dump_json(), self.states())
         tiles = cut(bands.reference.shape, self.tile, self.overlap)
         tile = next(tile for tile in tiles if tile.key == partition.payload["tile"])
         table = tile_table(bands, tile, self, self.fields())
@@ -163,8 +166,8 @@ class Images(DetectionOptions, ImageFiles, Source):
 
 
 @lru_cache(maxsize=2)
-def _prepared(settings: str) -> Bands:
-    """Bands of a source, measured once per process."""
+def _prepared(settings: str, states: tuple) -> Bands:
+    """Bands of a source, measured once per process; again when a file changes."""
     source = Images.model_validate_json(settings)
     opened = [source.open(band) for band in source.bands]
     return prepare_bands(opened, source.searched, source.read_psfs(opened), source)

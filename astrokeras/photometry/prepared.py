@@ -10,11 +10,11 @@ from scipy import ndimage
 
 from ..errors import IngestError
 from ..images import sky_grid
-from ..images.image import NJY_ZERO_POINT, Image, Pixel
+from ..images.image import NJY_ZERO_POINT, UNUSABLE, Image, Pixel
 from . import noise_growth, psf_stack, sky_mesh, stars
 from .noise_growth import NoiseGrowth
 from .psf_model import Psf
-from .sky_mesh import UNUSABLE, SkyMesh
+from .sky_mesh import SkyMesh
 from .tiles import spread
 
 #: Parts of an image that are looked at for stars and noise, and their size; independent of the tiles.

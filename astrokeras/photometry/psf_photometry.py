@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from .sky_mesh import UNUSABLE
+from ..images.image import UNUSABLE
 from .tile_planes import Plane
 
 #: Radius of the fit in FWHM of the PSF.

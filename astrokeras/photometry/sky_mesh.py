@@ -9,12 +9,10 @@ from astropy.stats import SigmaClip
 from photutils.background import MADStdBackgroundRMS, SExtractorBackground
 from scipy import ndimage
 
-from ..images.image import Image, Pixel
+from ..images.image import UNUSABLE, Image
 
 #: Part of a box that must have good pixels without an object.
 _ENOUGH = 0.2
-#: Pixels that say nothing of the sky.
-UNUSABLE = Pixel.NO_DATA | Pixel.BAD | Pixel.SATURATED | Pixel.COSMIC_RAY
 
 
 @dataclass(frozen=True)
