@@ -28,13 +28,13 @@ def places(seed=1):
 
 
 def write(path, seed=0, color_term=0.0, band="r", zero_point=ZERO_POINT, **cards):
-    """Write a frame, with a galaxy in a corner; returns the catalog of its stars, in nJy."""
+    """Write a frame, with a galaxy among them; returns the catalog of its stars, in nJy."""
     rng = np.random.default_rng(100 + seed)
     x, y, mag, color = places()
     data = rng.normal(SKY, NOISE, (SIDE, SIDE))
     for i, j, m, c in zip(x, y, mag, color, strict=True):
         data += 10 ** (-0.4 * (m - color_term * c - zero_point)) * gaussian(i, j)
-    data += 3e4 * gaussian(1.0, SIDE - 2.0, sigma=5)
+    data += 3e4 * gaussian(80.0, 160.0, sigma=4.0)
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [30.0, 10.0]
     wcs.wcs.crpix, wcs.wcs.cdelt = [SIDE / 2 + 0.5] * 2, [-SCALE / 3600, SCALE / 3600]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import frames
 import numpy as np
 import pytest
 import scenes
@@ -52,6 +53,10 @@ def products(tmp_path_factory):
         size = ["--set", "source.synthetic.rows=2000", "--set", "source.synthetic.missing=0.2"]
         for name in ("photoz-apply", "starqso-apply"):
             assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size]) == 0
+        frames.write(here / "counts.fits").write(here / "stars.ecsv")
+        catalog = "stages.calibrate.catalog={files: stars.ecsv, bands: [g, r]}"
+        given = ["--set", "vars.images=counts.fits", "--set", catalog]
+        assert main(["run", str(pipelines / "calibrate.yaml"), "--quiet", *given]) == 0
         scenes.write(scenes.field(seed=21, size=240, count=40, faint=300.0)[0], here)
         files = ["images={band}.fits", "bands=[r, i]", "detect=[r]"]
         assert main(["run", str(pipelines / "detect.yaml"), "--quiet", *(f"--set=vars.{text}" for text in files)]) == 0
@@ -68,6 +73,7 @@ def test_all_that_ship_are_here():
         "starqso-train",
         "starqso-apply",
         "detect",
+        "calibrate",
     }
     assert {p.stem for p in Path(pipelines_dir()).glob("*.yaml")} == names
 
@@ -83,6 +89,7 @@ def test_all_that_ship_are_here():
         "starqso-apply/classes.vot",
         "compare/test.vot",
         "detect/objects.vot",
+        "calibrate/exposures.vot",
     ],
 )
 def test_votables_are_valid(products, path):
@@ -163,6 +170,14 @@ def test_images_give_a_catalog(products):
     color = np.ma.filled(table["color_r_i"].astype(float), np.nan)
     assert len(table) > 25
     assert np.nanmedian(color) == pytest.approx(2.5 * np.log10(1.5), abs=0.03)
+
+
+def test_images_are_calibrated(products):
+    row = parse(products / "calibrate/exposures.vot").get_first_table().to_table()[0]
+    assert row["flags"] == 0
+    assert abs(row["zero_point_fit"] - frames.ZERO_POINT) < 4 * row["zero_point_err"] + 0.005
+    assert row["psf_fwhm"] == pytest.approx(2.3548 * frames.SIGMA * frames.SCALE, rel=0.03)
+    assert row["sky"] == pytest.approx(frames.SKY, abs=0.3)
 
 
 @pytest.mark.parametrize("name", ["boss-photoz", "lsst-photoz", "sdss-starqso", "atlas-wise-starqso"])

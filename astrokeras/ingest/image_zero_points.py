@@ -98,7 +98,7 @@ def _read(table: tuple[str, int, int]) -> _ZeroPoints:
     n = len(columns["path"])
     columns = {"flags": np.zeros(n, int), "problem_calibrate": np.full(n, "")} | columns
     rows: dict[tuple[str, str, str], list[int]] = {}
-    for row, (path, hdu, band) in enumerate(zip(*(columns[name] for name in _NAMES), strict=True)):
+    for row, (path, hdu, band) in enumerate(zip(*(columns[name].tolist() for name in _NAMES), strict=True)):
         rows.setdefault((os.path.basename(path), hdu, band), []).append(row)
     return _ZeroPoints(rows, columns)
 
