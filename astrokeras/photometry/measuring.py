@@ -77,6 +77,8 @@ def measure(bands: Bands, tile: Tile, options: DetectionOptions) -> dict[str, np
     if found is None:
         return None
     own = np.flatnonzero(tile.owns(found.x_peak, found.y_peak))
+    if not len(own):
+        return None
     flags = np.where(found.blended, Flag.BLENDED, 0) | np.where(found.cut, Flag.TRUNCATED, 0)
     flags = flags[own].astype(np.int32)
     out: dict[str, np.ndarray] = {}

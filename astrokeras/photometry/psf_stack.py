@@ -49,21 +49,23 @@ def estimate(sources: Stamps, guess: float = 3.0) -> Psf:
             guess, 3.0, radius, f"no star was found: a Moffat profile of FWHM {guess:g} pixels was assumed"
         )
     prior = _moffat(found[:_BRIGHTEST], radius)
-    psf, used = prior, found[:_BRIGHTEST]
+    psf = prior
     for _ in range(2 if len(found) >= FEWEST else 0):
         flux, dx, dy, misfit = _placed(found, psf)
         kept = np.flatnonzero((misfit < 3 * np.median(misfit) + _LIKE * psf.data.max()) & (flux > 0))
         if len(kept) < FEWEST:
-            psf, used = prior, found[:_BRIGHTEST]
+            psf = prior
             break
-        found = used = found[kept]
-        psf = _samples(found, flux[kept], dx[kept], dy[kept], prior)
-    return replace(psf, stars=len(used), spread=_spread(used, psf))
+        found, places = found[kept], (flux[kept], dx[kept], dy[kept])
+        psf = _samples(found, *places, prior)
+    if psf is prior:
+        found = found[:_BRIGHTEST]
+        places = _placed(found, psf)[:3]
+    return replace(psf, stars=len(found), spread=_spread(found, psf, *places))
 
 
-def _spread(found: Stamps, psf: Psf) -> float:
+def _spread(found: Stamps, psf: Psf, flux: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> float:
     """Robust standard deviation of the FWHM of stars, as of Gaussians of the same weighted moments."""
-    flux, dx, dy, _ = _placed(found, psf)
     model = flux[:, None, None] * psf.stamps(dx, dy, found.data.shape[-1] // 2)
     widths, _ = moments(np.where(np.isfinite(found.data), found.data, model))
     known = widths[np.isfinite(widths)]
