@@ -36,9 +36,12 @@ def products(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         pipelines = Path(pipelines_dir())
-        for name, rows in (("quickstart", 5000), ("photoz-train", 3000)):
-            size = ["--set", f"source.synthetic.rows={rows}"]
-            assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size, *PHOTOZ]) == 0
+        stages = ("photoz", "classify", "morphology")
+        few = [f"--set=stages.{stage}.train.epochs={n}" for stage, n in zip(stages, (8, 2, 1), strict=True)]
+        assert main(["run", str(pipelines / "quickstart.yaml"), "--quiet", *few]) == 0
+        assert main(["run", str(pipelines / "field.yaml"), "--quiet"]) == 0
+        size = ["--set", "source.synthetic.rows=5000"]
+        assert main(["run", str(pipelines / "photoz-train.yaml"), "--quiet", *size, *PHOTOZ]) == 0
         rows = ["source.synthetic.rows=6000", "stages.crossmatch.catalog.synthetic.rows=6000"]
         size = [word for setting in rows for word in ("--set", setting)]
         assert main(["run", str(pipelines / "photoz-from-specz.yaml"), "--quiet", *size, *PHOTOZ]) == 0
@@ -57,21 +60,46 @@ def products(tmp_path_factory):
         catalog = "stages.calibrate.catalog={files: stars.ecsv, bands: [g, r]}"
         given = ["--set", "vars.images=counts.fits", "--set", catalog]
         assert main(["run", str(pipelines / "calibrate.yaml"), "--quiet", *given]) == 0
+        galaxies(here / "efigi")
+        small = ["split.folds=2", *(f"stages.morphology.train.{p}" for p in ("epochs=1", "members=1", "threads=1"))]
+        small += ["stages.morphology.train.stamp={size: 16, widths: [4]}", "vars.classes=[E, Slate]"]
+        size = [word for setting in small for word in ("--set", setting)]
+        assert main(["run", str(pipelines / "morphology-train.yaml"), "--quiet", *size]) == 0
+        assert main(["run", str(pipelines / "morphology-apply.yaml"), "--quiet"]) == 0
         scenes.write(scenes.field(seed=21, size=240, count=40, faint=300.0)[0], here)
         files = ["images={band}.fits", "bands=[r, i]", "detect=[r]"]
         assert main(["run", str(pipelines / "detect.yaml"), "--quiet", *(f"--set=vars.{text}" for text in files)]) == 0
     return here / "products"
 
 
+def galaxies(folder, n=40):
+    """Pictures of round and of elongated galaxies, and their labels."""
+    from PIL import Image
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:88, :88] - 43.5
+    for i in range(n):
+        light = 200 * np.exp(-0.5 * ((x / 8) ** 2 + (y / (8 + 10 * (i % 2))) ** 2))
+        pixels = light[..., None] + rng.uniform(0, 20, (88, 88, 3))
+        Image.fromarray(pixels.astype("u1")).save(folder / f"g{i}.jpg")
+    names, odd = [f"g{i}" for i in range(n)], np.arange(n) % 2
+    labels = Table({"name": names, "class": np.where(odd, "Slate", "E"), "T": np.where(odd, 5.0, -5.0)})
+    labels.write(folder / "labels.csv")
+
+
 def test_all_that_ship_are_here():
     names = {
         "quickstart",
+        "field",
         "compare",
         "photoz-train",
         "photoz-apply",
         "photoz-from-specz",
         "starqso-train",
         "starqso-apply",
+        "morphology-train",
+        "morphology-apply",
         "detect",
         "calibrate",
     }
@@ -81,13 +109,16 @@ def test_all_that_ship_are_here():
 @pytest.mark.parametrize(
     "path",
     [
-        "quickstart/photoz.vot",
+        "quickstart/objects.vot",
+        "field/objects.vot",
         "photoz-train/test.vot",
         "photoz-apply/photoz.vot",
         "photoz-from-specz/photoz.vot",
         "starqso-train/test.vot",
         "starqso-apply/classes.vot",
         "compare/test.vot",
+        "morphology-train/out-of-fold.vot",
+        "morphology-apply/morphology.vot",
         "detect/objects.vot",
         "calibrate/exposures.vot",
     ],
@@ -126,10 +157,37 @@ def test_missing_bands_are_flagged_and_widen_the_density(products):
 
 
 def test_scores_are_of_test_rows_and_beat_the_baseline(products):
-    scores = json.loads((products / "quickstart/metrics.json").read_text())
-    table = Table.read(products / "quickstart/photoz.vot")
-    assert scores["overall"]["n"] == np.sum(table["split"] == "test")
+    scores = json.loads((products / "photoz-train/metrics.json").read_text())
+    table = Table.read(products / "photoz-train/test.vot")
+    assert scores["overall"]["n"] == len(table)
     assert scores["overall"]["sigma_nmad"]["value"] < scores["baseline"]["sigma_nmad"] / 1.5
+
+
+def test_quickstart_covers_the_whole_chain(products):
+    table = Table.read(products / "quickstart/objects.vot")
+    scored = json.loads((products / "quickstart/redshifts.json").read_text())
+    galaxies = np.isfinite(np.ma.filled(table["z_phot"].astype(float), np.nan))
+    assert 0 < scored["overall"]["n"] <= np.sum(galaxies & (table["split"] == "test"))
+    assert scored["overall"]["sigma_nmad"]["value"] < scored["baseline"]["sigma_nmad"] / 1.5
+    # Stars have the size of the PSF; galaxies are larger.
+    size = np.ma.filled(table["r50_i"].astype(float), np.nan)
+    truth = Table.read(products / "quickstart/field/truth.fits", hdu=1)
+    is_star = dict(zip(truth["object_id"].tolist(), np.asarray(truth["class_true"]) == "STAR", strict=True))
+    star = np.array([is_star[i] for i in table["object_id"].tolist()])
+    assert np.nanmedian(size[star]) < np.nanmedian(size[~star])
+    page = (products / "quickstart/report.html").read_text()
+    assert page.count("<img ") > 60
+    assert len((products / "quickstart/objects.reg").read_text().splitlines()) > len(table)
+
+
+def test_field_gives_what_the_models_gave_where_they_were_trained(products):
+    """Models and images are those of the quickstart; only its `where` of stages is not in field.yaml."""
+    trained, applied = (Table.read(products / f"{name}/objects.vot") for name in ("quickstart", "field"))
+    assert trained["object_id"].tolist() == applied["object_id"].tolist()
+    z, again = (np.ma.filled(t["z_phot"].astype(float), np.nan) for t in (trained, applied))
+    known = np.isfinite(z)
+    np.testing.assert_allclose(again[known], z[known], rtol=1e-5)
+    np.testing.assert_array_equal(trained["concentration_i"], applied["concentration_i"])
 
 
 def test_only_test_rows_are_delivered_by_photoz_train(products):
