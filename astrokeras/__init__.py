@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Catalog": "astrokeras.ingest.catalog",
     "Classify": "astrokeras.tasks.classify",
     "ColorHistogram": "astrokeras.features.color_profile",
     "ColorProfile": "astrokeras.features.color_profile",
@@ -19,12 +20,15 @@ _HOMES = {
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
     "Shapes": "astrokeras.features.shapes",
+    "Sky": "astrokeras.synthetic.sky",
     "StampPixels": "astrokeras.features.stamp_pixels",
+    "Synthetic": "astrokeras.synthetic.catalog",
     "Texture": "astrokeras.features.texture",
     "canonical_table": "astrokeras.surveys",
 }
 
 __all__ = [
+    "Catalog",
     "Classify",
     "ColorHistogram",
     "ColorProfile",
@@ -37,7 +41,9 @@ __all__ = [
     "PhotoZ",
     "Pipeline",
     "Shapes",
+    "Sky",
     "StampPixels",
+    "Synthetic",
     "Texture",
     "canonical_table",
 ]

@@ -23,13 +23,13 @@ except PackageNotFoundError:
     release = "development version"
 version = release
 
-extensions += ["myst_parser"]
+extensions += ["myst_parser", "sphinx_gallery.gen_gallery"]
 # Not used here, and they ask for graphviz and for a plot directory.
 for unused in ("sphinx.ext.inheritance_diagram", "matplotlib.sphinxext.plot_directive"):
     if unused in extensions:
         extensions.remove(unused)
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns += ["changes", "_build"]
+exclude_patterns += ["changes", "_build", "tutorials"]
 myst_heading_anchors = 3
 
 html_title = f"astrokeras {release}"
@@ -50,6 +50,21 @@ nitpick_ignore_regex = [
         r"(Any|BaseModel|ConfigDict|Path|QTable|Table|Self|Iterable|Mapping|int|str|float|bool|None|tuple|dict)",
     ),
 ]
+
+# The tutorials are executed; one that fails, fails the build.
+sphinx_gallery_conf = {
+    "examples_dirs": "tutorials",
+    "gallery_dirs": "generated/tutorials",
+    "filename_pattern": r"/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "plot_gallery": True,
+    "image_scrapers": ("matplotlib",),
+    "min_reported_time": 0,
+}
 
 autodoc_typehints = "none"
 autoclass_content = "class"
