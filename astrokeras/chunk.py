@@ -109,8 +109,7 @@ def project(table: QTable, fields: Iterable[Field], stage: str) -> QTable:
         column.info.meta |= facts_of(table[field.name], FACTS + STAMP_FACTS)
         out[field.name] = column
     if not out.colnames:
-        # A table without columns has no length; keep it.
-        out["object_id"] = np.arange(len(table))
+        out["object_id"] = np.arange(len(table))  # a table without columns has no length; keep it
     return out
 
 

@@ -35,6 +35,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "extent": "astrokeras.features.extent:Extent",
         "hog": "astrokeras.features.hog:Hog",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
+        "morphology": "astrokeras.tasks.morphology:Morphology",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
         "pixels": "astrokeras.features.stamp_pixels:StampPixels",
         "psf": "astrokeras.features.psf:PSF",

@@ -50,18 +50,32 @@ def row_keys(columns: Iterable[np.ndarray]) -> np.ndarray:
     empty = np.ones(len(arrays[0]), bool)
     total = np.zeros(len(arrays[0]), np.uint64)
     for array in arrays:
-        if array.dtype.kind == "f":
-            empty &= np.isnan(array)
-            # + 0.0 makes -0.0 equal to 0.0.
-            bits = (np.where(np.isnan(array), np.nan, array).astype(np.float64) + 0.0).view(np.uint64)
-        elif array.dtype.kind in "iub":
-            empty[:] = False
-            bits = array.astype(np.int64).view(np.uint64)
-        else:
-            empty &= array.astype(str) == ""
-            bits = text_keys(array)
+        bits, missing = _bits(array)
+        empty &= missing
         total = _mix(total ^ _mix(bits + np.uint64(0x9E3779B97F4A7C15)))
     return np.where(empty, np.uint64(0), total | np.uint64(1))
+
+
+def _bits(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """uint64 per row of a column, equal for equal cells, and which rows are missing."""
+    if array.ndim > 1:
+        keys = _cell_keys(array)
+        return keys, keys == 0
+    if array.dtype.kind == "f":
+        # + 0.0 makes -0.0 equal to 0.0.
+        bits = (np.where(np.isnan(array), np.nan, array).astype(np.float64) + 0.0).view(np.uint64)
+        return bits, np.isnan(array)
+    if array.dtype.kind in "iub":
+        return array.astype(np.int64).view(np.uint64), np.zeros(len(array), bool)
+    return text_keys(array), array.astype(str) == ""
+
+
+def _cell_keys(array: np.ndarray) -> np.ndarray:
+    """64-bit keys of cells that hold several numbers: the first 8 bytes of their blake2b; 0 where all are NaN."""
+    known = ~np.isnan(array).reshape(len(array), -1).all(axis=1)
+    # + 0.0 makes -0.0 equal to 0.0, and where all NaN alike.
+    raw = (hashlib.blake2b(np.where(np.isnan(cell), np.nan, cell) + 0.0, digest_size=8).digest() for cell in array)
+    return np.where(known, np.frombuffer(b"".join(raw), np.uint64) | np.uint64(1), np.uint64(0))
 
 
 def text_keys(texts: np.ndarray) -> np.ndarray:

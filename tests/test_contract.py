@@ -98,11 +98,23 @@ def stages(small_model, table, tmp_path_factory):
         "forced_photometry": [forced],
         "hog": [Hog(size=48), Hog(size=(48, 48), bands=("r",), orientations=8)],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
+        "morphology": [small_morphology(table, tmp_path_factory.mktemp("morphology") / "m")],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
         "pixels": [StampPixels(size=48, bands=("g", "r"), block=3)],
         "shapes": [Shapes(bands=("r",))],
         "texture": [Texture(bands=("g", "r"))],
     }
+
+
+def small_morphology(table, directory):
+    """Classes of random stamps in nJy, beside a band of photometry."""
+    from astrokeras import Morphology
+
+    stamps = np.random.default_rng(1).normal(size=(len(table), 8, 8, 2))
+    table["noise_stamp"] = stamps.astype("f4") * u.nJy
+    recipe = {"members": 1, "epochs": 1, "threads": 1, "width": 8, "depth": 1, "stamp": {"widths": [4]}}
+    inputs = {"stamps": "noise_stamp", "bands": ("g", "r")}
+    return Morphology(**inputs, classes=("STAR", "GALAXY", "QSO"), train=recipe).fit(table, directory)
 
 
 @pytest.mark.parametrize("name", registry.BUILTIN["stages"])

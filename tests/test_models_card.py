@@ -133,7 +133,7 @@ def test_extras_follow_the_fluxes():
     inputs = photometry_inputs(("g", "r"), [Field(name="ebv"), Field(name="flux_g", unit="nJy")], extras=("ebv",))
     card = make_card(bands=("g", "r"), inputs=inputs)
     assert card.extras == ("ebv",)
-    assert card.tensors == {"flux": 2, "flux_err": 2, "observed": 2, "extra": 1}
+    assert card.tensors == {"flux": (2,), "flux_err": (2,), "observed": (2,), "extra": (1,)}
     with pytest.raises(ModelError, match="'ebw' is no column; did you mean 'ebv'"):
         photometry_inputs(("g",), [Field(name="ebv")], extras=("ebw",))
 

@@ -52,10 +52,32 @@ def products(tmp_path_factory):
         size = ["--set", "source.synthetic.rows=2000", "--set", "source.synthetic.missing=0.2"]
         for name in ("photoz-apply", "starqso-apply"):
             assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size]) == 0
+        galaxies(here / "efigi")
+        small = ["split.folds=2", *(f"stages.morphology.train.{p}" for p in ("epochs=1", "members=1", "threads=1"))]
+        small += ["stages.morphology.train.stamp={size: 16, widths: [4]}", "vars.classes=[E, Slate]"]
+        size = [word for setting in small for word in ("--set", setting)]
+        assert main(["run", str(pipelines / "morphology-train.yaml"), "--quiet", *size]) == 0
+        assert main(["run", str(pipelines / "morphology-apply.yaml"), "--quiet"]) == 0
         scenes.write(scenes.field(seed=21, size=240, count=40, faint=300.0)[0], here)
         files = ["images={band}.fits", "bands=[r, i]", "detect=[r]"]
         assert main(["run", str(pipelines / "detect.yaml"), "--quiet", *(f"--set=vars.{text}" for text in files)]) == 0
     return here / "products"
+
+
+def galaxies(folder, n=40):
+    """Pictures of round and of elongated galaxies, and their labels."""
+    from PIL import Image
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:88, :88] - 43.5
+    for i in range(n):
+        light = 200 * np.exp(-0.5 * ((x / 8) ** 2 + (y / (8 + 10 * (i % 2))) ** 2))
+        pixels = light[..., None] + rng.uniform(0, 20, (88, 88, 3))
+        Image.fromarray(pixels.astype("u1")).save(folder / f"g{i}.jpg")
+    names, odd = [f"g{i}" for i in range(n)], np.arange(n) % 2
+    labels = Table({"name": names, "class": np.where(odd, "Slate", "E"), "T": np.where(odd, 5.0, -5.0)})
+    labels.write(folder / "labels.csv")
 
 
 def test_all_that_ship_are_here():
@@ -67,6 +89,8 @@ def test_all_that_ship_are_here():
         "photoz-from-specz",
         "starqso-train",
         "starqso-apply",
+        "morphology-train",
+        "morphology-apply",
         "detect",
     }
     assert {p.stem for p in Path(pipelines_dir()).glob("*.yaml")} == names
@@ -82,6 +106,8 @@ def test_all_that_ship_are_here():
         "starqso-train/test.vot",
         "starqso-apply/classes.vot",
         "compare/test.vot",
+        "morphology-train/out-of-fold.vot",
+        "morphology-apply/morphology.vot",
         "detect/objects.vot",
     ],
 )

@@ -283,7 +283,7 @@ def _fits(model: keras.Model | Classical, card: Card, where: str) -> None:
     """Check names and widths of the graph's inputs and outputs against the card."""
     classical = isinstance(model, Classical)
     taken = {tensor.name: tuple(tensor.shape[1:]) for tensor in (model.encoder if classical else model).inputs}
-    wanted = {name: (width,) for name, width in card.tensors.items()}
+    wanted = card.tensors
     if taken != wanted:
         raise ModelError(f"{where}: the graph takes {taken}, its card says {wanted}")
     if classical:

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, model_validator
+from pydantic import Field as Parameter
+from pydantic import StringConstraints, model_validator
 
 from .. import dates
 from ..errors import ModelError, did_you_mean
 from ..fields import FACTS, Band, Field, by_name, flux_field
 from .calibration import Calibration
+from .card_parts import ClassSetRule, Grid, Metric, Morphology, Part, Training
 
 #: Output of a graph: distance to the training rows.
 DOMAIN_SCORE = Field(
@@ -46,100 +47,6 @@ def versions(*further: str) -> dict[str, str]:
     return found
 
 
-class Part(BaseModel):
-    """Base of the parts of a card: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), ser_json_inf_nan="constants")
-
-
-class Grid(Part):
-    """A uniform redshift grid: ``n`` nodes from ``z_min`` to ``z_max``, both included."""
-
-    z_min: float
-    z_max: float
-    n: int
-
-    @model_validator(mode="after")
-    def _rises(self) -> Grid:
-        if not (np.isfinite(self.z_min) and np.isfinite(self.z_max) and self.z_min < self.z_max and self.n >= 2):
-            raise ValueError(f"z_min must be below z_max and n at least 2, got {self.z_min}, {self.z_max}, {self.n}")
-        return self
-
-    def nodes(self) -> np.ndarray:
-        """Nodes, float64 ``(n,)``."""
-        return np.linspace(self.z_min, self.z_max, self.n)
-
-
-class Metric(Part):
-    """A score with its number of rows, its definition and, if known, its standard error."""
-
-    name: str
-    value: float
-    n: int
-    definition: str = ""
-    error: float | None = None
-
-
-class ClassSetRule(Part):
-    """Split-conformal class sets: see `astrokeras.probabilities.conformal_quantile`.
-
-    Parameters
-    ----------
-    coverage, method : float, str
-        Probability that a set holds the true class; how sets are made.
-    quantile, n : float, int
-        Threshold, and number of rows it comes from.
-    """
-
-    coverage: float
-    method: Literal["lac", "aps"]
-    quantile: float
-    n: int
-
-
-class Training(Part):
-    """Where a model comes from.
-
-    Parameters
-    ----------
-    data, source : str, dict
-        Digest of the training rows; where they came from.
-    where : str
-        Selection; empty for none.
-    count, counts : int, dict
-        Rows used to fit; rows of each part of the split.
-    split : dict
-        The rule of the split: fractions, group, seed.
-    seed, threads : int
-        The result changes with both.
-    versions : dict
-        See `versions`.
-    recipe : dict
-        The ``train:`` block, plain JSON, with the settings that a search found.
-    search : dict
-        What was searched and found: ``over``, ``metric``, ``values``, ``score`` and how many rows judged it.
-    notes : tuple of str
-        What was suspicious about the training rows.
-    weighting : dict
-        The field that training rows were weighted to look like, how many of its rows have no training row near them,
-        and the effective sample size; empty where all rows weigh the same.
-    """
-
-    data: str = ""
-    source: dict[str, JsonValue] = {}
-    where: str = ""
-    count: int = 0
-    counts: dict[str, int] = {}
-    split: dict[str, JsonValue] = {}
-    seed: int = 0
-    threads: int = 0
-    versions: dict[str, str] = {}
-    recipe: dict[str, JsonValue] = {}
-    search: dict[str, JsonValue] = {}
-    notes: tuple[str, ...] = ()
-    weighting: dict[str, JsonValue] = {}
-
-
 class Card(Part):
     """Everything about a model but its weights.
 
@@ -150,16 +57,16 @@ class Card(Part):
     name, version : str
         ``boss-photoz``, ``1.0.0``.
     task : str
-        What `astrokeras.models.columns.decode` makes of the outputs: ``photoz`` or ``classify``.
+        What `astrokeras.models.columns.decode` makes of the outputs: ``photoz``, ``classify`` or ``morphology``.
     method : str
         ``keras`` for a network, else the name of a method of scikit-learn.
     description, licence, created : str
         For people; the date is ISO and obeys SOURCE_DATE_EPOCH.
     bands : tuple of str
-        Order of the bands in the tensors.
+        Order of the bands in the tensors; none where a model takes no photometry.
     inputs : tuple of Field
         Columns of the chunk: ``flux_{band}`` (with filter, photometry and dereddened where known), ``flux_err_{band}``,
-        and any further scalars.
+        a stamp (cells ``(y, x, band)``), and any further scalars and vectors.
     outputs : tuple of Field
         Outputs of the graph.
     may_miss : tuple of str
@@ -174,8 +81,13 @@ class Card(Part):
         Redshift grid of the output ``z_pdf``.
     classes : tuple of str
         Classes in the order of the output ``p_class``.
+    morphology : Morphology, optional
+        What a morphology model tells.
     class_fractions : tuple of float
         Share of each class among the training rows, to which the probabilities refer.
+    label_balance : float
+        ``class_label`` is the class with the largest ``p / share^label_balance``: 0, the most probable one; 1, the one
+        that would be if all classes were equally frequent.
     class_sets : ClassSetRule, optional
         How ``class_set`` is made.
     calibration : Calibration, optional
@@ -194,7 +106,7 @@ class Card(Part):
     format: Literal[1] = 1
     name: Name
     version: Version
-    task: Literal["photoz", "classify"]
+    task: Literal["photoz", "classify", "morphology"]
     method: Literal[
         "keras", "random_forest", "hist_gradient_boosting", "svm_rbf", "gaussian_process", "knn", "linear"
     ] = "keras"
@@ -211,9 +123,11 @@ class Card(Part):
     grid: Grid | None = None
     classes: tuple[str, ...] = ()
     class_fractions: tuple[float, ...] = ()
+    label_balance: float = 0.0
     class_sets: ClassSetRule | None = None
+    morphology: Morphology | None = None
     calibration: Calibration | None = None
-    domain: dict[str, tuple[float, float]] = {}
+    domain: dict[str, tuple[float, float]] = Parameter(default={})
     training: Training = Training()
     metrics: tuple[Metric, ...] = ()
     digest: str = ""
@@ -233,13 +147,38 @@ class Card(Part):
         for column in self.domain:
             if column not in known:
                 raise ValueError(f"domain: no input {column!r}{did_you_mean(column, known)}")
-        if not 1 <= self.min_bands <= len(self.bands):
+        if self.bands and not 1 <= self.min_bands <= len(self.bands):
             raise ValueError(f"min_bands must be 1 to {len(self.bands)}, got {self.min_bands}")
+        self._inputs_fit()
         if self.task == "photoz" and self.grid is None:
             raise ValueError("a photoz model needs a grid")
-        if self.task == "classify" and len(set(self.classes)) < 2:
-            raise ValueError(f"a classify model needs two or more classes, got {list(self.classes)}")
+        if self.task == "morphology" and self.morphology is None:
+            raise ValueError("a morphology model needs `morphology`: what it tells")
+        if self.tells_classes and len(set(self.classes)) < 2:
+            raise ValueError(f"a {self.task} model of classes needs two or more of them, got {list(self.classes)}")
         return self
+
+    def _inputs_fit(self) -> None:
+        """Raise ValueError unless there is anything to look at, in shapes that a graph takes."""
+        if not (self.bands or self.extras or self.stamp):
+            raise ValueError("a model needs bands, a stamp or further inputs")
+        stamps = [field.name for field in self.inputs if len(field.shape) == 3]
+        if len(stamps) > 1:
+            raise ValueError(f"a model takes one stamp, got {', '.join(stamps)}")
+        for field in self.inputs:
+            if len(field.shape) == 2 or any(n < 1 for n in field.shape):
+                shape = field.shape
+                raise ValueError(f"input {field.name!r} has cells of shape {shape}; known are (), (k,), (y, x, band)")
+
+    @property
+    def tells_classes(self) -> bool:
+        """Whether the model has the output ``p_class``."""
+        return self.task == "classify" or (self.morphology is not None and self.morphology.kind == "classes")
+
+    @property
+    def stamp(self) -> Field | None:
+        """The input that is a stamp, if there is one."""
+        return next((field for field in self.inputs if len(field.shape) == 3), None)
 
     @property
     def scores_domain(self) -> bool:
@@ -248,17 +187,30 @@ class Card(Part):
 
     @property
     def extras(self) -> tuple[str, ...]:
-        """Names of the inputs that are no flux and no flux error, in the order of the tensor ``extra``."""
+        """Names of the inputs that are no flux, no flux error and no stamp, in the order of the tensor ``extra``."""
         fluxes = {f"{kind}_{band}" for kind in ("flux", "flux_err") for band in self.bands}
-        return tuple(f.name for f in self.inputs if f.name not in fluxes)
+        return tuple(f.name for f in self.inputs if f.name not in fluxes and len(f.shape) < 3)
 
     @property
-    def tensors(self) -> dict[str, int]:
-        """Names of the graph's inputs and the width of each."""
-        names = ("flux", "flux_err", "observed", *(("limited",) if self.limits else ()))
-        widths = dict.fromkeys(names, len(self.bands))
+    def extra_places(self) -> dict[str, slice]:
+        """Where each further input lies in the tensor ``extra``: a scalar takes one place, a vector several."""
+        known, places, start = by_name(self.inputs), {}, 0
+        for name in self.extras:
+            stop = start + (known[name].shape or (1,))[0]
+            places[name], start = slice(start, stop), stop
+        return places
+
+    @property
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Names of the graph's inputs and the shape of one row of each."""
+        names = ("flux", "flux_err", "observed", *(("limited",) if self.limits else ())) if self.bands else ()
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, (len(self.bands),))
         further = ("extra", "extra_observed") if self.extras_may_miss else ("extra",)
-        return widths | (dict.fromkeys(further, len(self.extras)) if self.extras else {})
+        if self.extras:
+            shapes |= dict.fromkeys(further, (list(self.extra_places.values())[-1].stop,))
+        if self.stamp:
+            shapes |= dict.fromkeys(("stamp", "stamp_observed"), self.stamp.shape)
+        return shapes
 
     def source_inputs(self) -> tuple[Field, ...]:
         """Fields for `Stage.reads`: bands that may be missing are optional; the facts are left to `tensors.match`."""
@@ -276,7 +228,7 @@ def photometry_inputs(
     Parameters
     ----------
     bands, extras : iterable of str
-        Bands, and names of further scalar columns.
+        Bands, and names of further columns: scalars, vectors, a stamp.
     fields : iterable of Field
         What the training source offers.
 

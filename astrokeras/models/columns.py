@@ -12,9 +12,12 @@ from ..fields import FLAGS, Field, by_name
 from ..flags import Flag
 from ..probabilities import conformal_sets, entropy
 from .card import DOMAIN_SCORE, Card
+from .morphology_columns import morphology_columns, morphology_fields
 from .redshift_columns import MISSING, redshift_columns, redshift_fields
 
 Arrays = dict[str, np.ndarray]
+#: Smallest share of a class where labels are balanced.
+FEWEST = 1e-6
 
 
 def probability_column(name: str) -> str:
@@ -37,7 +40,7 @@ def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Fie
     ModelError
         If the model gives no such column.
     """
-    known = _class_fields(card) if card.task == "classify" else redshift_fields(card.grid, card.calibration)
+    known = _task_fields(card)
     known += (DOMAIN_SCORE,) if card.scores_domain else ()
     if columns is None:
         return known
@@ -48,18 +51,33 @@ def output_fields(card: Card, columns: Iterable[str] | None = None) -> tuple[Fie
     return tuple(named[name] for name in columns)
 
 
+def _task_fields(card: Card) -> tuple[Field, ...]:
+    if card.tells_classes:
+        return _class_fields(card)
+    if card.morphology is not None:
+        return morphology_fields(card.morphology)
+    return redshift_fields(card.grid, card.calibration)
+
+
 def _class_fields(card: Card) -> tuple[Field, ...]:
-    ucd = "stat.probability;src.class"
+    of_class = "src.morph.type" if card.task == "morphology" else "src.class"
+    ucd = f"stat.probability;{of_class}"
     return (
         *(Field(name=probability_column(c), description=f"Probability of class {c}", ucd=ucd) for c in card.classes),
-        Field(name="class_label", kind="str", description="Most probable class", ucd="src.class"),
+        Field(name="class_label", kind="str", description=_label_said(card), ucd=of_class),
         Field(
             name="class_entropy",
             description="Entropy of the class probabilities, in nats: 0 is certain",
-            ucd="stat.value;src.class",
+            ucd=f"stat.value;{of_class}",
         ),
         *((_class_set(card),) if card.class_sets else ()),
     )
+
+
+def _label_said(card: Card) -> str:
+    if not card.label_balance:
+        return "Most probable class"
+    return f"Class with the largest probability / (share of the training rows)^{card.label_balance:g}"
 
 
 def _class_set(card: Card) -> Field:
@@ -74,8 +92,8 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
     ----------
     outputs : mapping of numpy.ndarray
         ``z_pdf`` ``(rows, grid)``, density at the nodes of ``card.grid``, and ``magnitude`` ``(rows,)`` of a model that
-        is calibrated; or ``p_class`` ``(rows, classes)``, probabilities in the order of ``card.classes``; and
-        ``domain_score`` ``(rows,)``.
+        is calibrated; or ``p_class`` ``(rows, classes)``, probabilities in the order of ``card.classes``; what
+        `astrokeras.models.morphology_columns.morphology_columns` takes; and ``domain_score`` ``(rows,)``.
     card : Card
         Of the model.
     columns : iterable of str, optional
@@ -87,7 +105,12 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
         float32, int16 or text, one entry per column.
     """
     names = [f.name for f in output_fields(card, columns)]
-    found = _class_columns(outputs, card) if card.task == "classify" else redshift_columns(outputs, card, names)
+    if card.tells_classes:
+        found = _class_columns(outputs, card)
+    elif card.morphology is not None:
+        found = morphology_columns(outputs, card.morphology)
+    else:
+        found = redshift_columns(outputs, card, names)
     if DOMAIN_SCORE.name in names:
         found[DOMAIN_SCORE.name] = np.asarray(outputs[DOMAIN_SCORE.name], np.float32)
     return {name: found[name] for name in names}
@@ -96,7 +119,9 @@ def decode(outputs: Mapping[str, np.ndarray], card: Card, columns: Iterable[str]
 def _class_columns(outputs: Mapping[str, np.ndarray], card: Card) -> Arrays:
     p, classes = np.asarray(outputs["p_class"], np.float64), np.array(card.classes)
     columns = {probability_column(c): p[:, i].astype(np.float32) for i, c in enumerate(card.classes)}
-    columns |= {"class_label": classes[p.argmax(axis=1)], "class_entropy": entropy(p).astype(np.float32)}
+    share = np.asarray(card.class_fractions or np.ones(p.shape[1]))
+    label = (p / np.maximum(share, FEWEST) ** card.label_balance).argmax(axis=1)
+    columns |= {"class_label": classes[label], "class_entropy": entropy(p).astype(np.float32)}
     rule = card.class_sets
     if rule is not None:
         columns["class_set"] = _set_names(p, conformal_sets(p, rule.quantile, rule.method), classes)

@@ -10,6 +10,8 @@ from .card import Card
 
 #: Facts whose mismatch a pipeline may override.
 OVERRIDES = FACTS
+#: Relative difference of pixel scales that does not matter.
+SCALE_TOLERANCE = 0.1
 
 
 def match(card: Card, fields: Iterable[Field], override: Iterable[str] = ()) -> tuple[str, ...]:
@@ -36,6 +38,8 @@ def match(card: Card, fields: Iterable[Field], override: Iterable[str] = ()) -> 
     """
     known = by_name(fields)
     lacking = lacking_bands(card, known)
+    if card.stamp is not None:
+        same_stamps(card, known[card.stamp.name])
     notes = [f"band {band!r} is not in the data and is masked" for band in lacking]
     notes += [f"input {name!r} is not in the data and is masked" for name in card.extras if name not in known]
     present = [band for band in card.bands if band not in lacking]
@@ -51,6 +55,8 @@ def match(card: Card, fields: Iterable[Field], override: Iterable[str] = ()) -> 
 def lacking_bands(card: Card, known: Iterable[str]) -> list[str]:
     """Bands of the model that the data lack, all of which the card allows to be missing."""
     known = set(known)
+    if card.stamp is not None and card.stamp.name not in known:
+        raise ModelError(f"model {card.name} needs the stamps {card.stamp.name!r}, which the data do not have")
     extras = [name for name in card.extras if name not in known]
     if extras and not card.extras_may_miss:
         raise ModelError(
@@ -66,13 +72,33 @@ def lacking_bands(card: Card, known: Iterable[str]) -> list[str]:
             f"model {card.name} needs the bands {_names(refused)} (flux_{refused[0]} and flux_err_{refused[0]}, ...), "
             f"which the data do not have; {allowed}"
         )
-    if len(card.bands) - len(lacking) < card.min_bands:
+    if card.bands and len(card.bands) - len(lacking) < card.min_bands:
         raise ModelError(
             f"model {card.name} needs at least {card.min_bands} of its bands {_names(card.bands)}; "
             f"the data lack {_names(lacking)} (columns flux_{lacking[0]} and flux_err_{lacking[0]}, ...; a survey map "
             "makes them of other columns)"
         )
     return lacking
+
+
+def same_stamps(card: Card, found: Field) -> None:
+    """Raise ModelError unless stamps have the shape, bands and pixel scale that a model was trained with.
+
+    What one side does not state is not compared; scales agree within 10 %.
+    """
+    wanted = card.stamp
+    shape = tuple(n if m < 0 else m for n, m in zip(wanted.shape, found.shape, strict=False))
+    texts = []
+    if len(found.shape) != 3 or shape != wanted.shape:
+        texts.append(f"cells of shape {wanted.shape}, the data have {found.shape}")
+    ours, theirs = (field.meta.get("bands") for field in (wanted, found))
+    if ours and theirs and ours != theirs:
+        texts.append(f"the bands {ours!r}, the data have {theirs!r}")
+    ours, theirs = (field.meta.get("pixel_scale") for field in (wanted, found))
+    if ours and theirs and abs(float(theirs) / float(ours) - 1) > SCALE_TOLERANCE:
+        texts.append(f"pixels of {float(ours):g} arcsec, the data have {float(theirs):g}")
+    if texts:
+        raise ModelError(f"model {card.name}: {wanted.name!r} was trained on with {'; '.join(texts)}")
 
 
 def differences(card: Card, facts: Mapping[str, Mapping[str, str]], override: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,14 @@ from .card import Card
 ROWS = 16
 #: Golden rows are few; anything larger is something else.
 MAX_BYTES = 1 << 26
+#: Of stamps there are as many golden rows as take so many bytes, two at least.
+STAMP_BYTES = 1 << 19
 
 Arrays = dict[str, np.ndarray]
 
 
 def rows(tensors: Mapping[str, np.ndarray], card: Card) -> Arrays:
-    """First 16 rows of all inputs of a model.
+    """First rows of all inputs of a model: 16, or fewer where it takes stamps.
 
     Raises
     ------
@@ -29,15 +32,19 @@ def rows(tensors: Mapping[str, np.ndarray], card: Card) -> Arrays:
     lacking = sorted(set(card.tensors) - set(tensors))
     if lacking:
         raise ModelError(f"golden rows lack the inputs {', '.join(lacking)}")
-    chosen = {name: np.asarray(tensors[name][:ROWS], np.float32) for name in card.tensors}
+    width = 8 * math.prod(card.stamp.shape) if card.stamp else 1
+    number = min(ROWS, max(2, STAMP_BYTES // width))
+    chosen = {name: np.asarray(tensors[name][:number], np.float32) for name in card.tensors}
     if not len(next(iter(chosen.values()))):
         raise ModelError("golden rows: at least one row is needed")
     return chosen
 
 
 def write(path: Path, inputs: Arrays, outputs: Arrays) -> None:
-    """Write inputs and outputs to an npz file."""
-    np.savez(path, **{f"input_{k}": v for k, v in inputs.items()}, **{f"output_{k}": v for k, v in outputs.items()})
+    """Write inputs and outputs to an npz file; stamps are compressed."""
+    (np.savez_compressed if "stamp" in inputs else np.savez)(
+        path, **{f"input_{k}": v for k, v in inputs.items()}, **{f"output_{k}": v for k, v in outputs.items()}
+    )
 
 
 def read(path: Path, card: Card) -> tuple[Arrays, Arrays]:
@@ -61,7 +68,7 @@ def read(path: Path, card: Card) -> tuple[Arrays, Arrays]:
     except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path}: damaged golden rows ({error})") from None
     n = len(next(iter(inputs.values()))) if all(array.ndim for array in inputs.values()) else 0
-    wanted = {name: (n, width) for name, width in card.tensors.items()}
+    wanted = {name: (n, *shape) for name, shape in card.tensors.items()}
     wanted |= {field.name: (n, *field.shape) for field in card.outputs}
     found = {name: array.shape for name, array in (inputs | outputs).items()}
     if found != wanted:

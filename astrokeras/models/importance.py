@@ -24,8 +24,8 @@ def permutation_importance(
 ) -> list[dict[str, Any]]:
     """Mean increase of a loss when an input is permuted (Breiman 2001; Fisher, Rudin & Dominici 2019).
 
-    A band is one input: its flux, error and masks move together. Inputs that say the same, such as neighbouring bands,
-    share their importance.
+    A band is one input: its flux, error and masks move together; so is a vector, and a stamp. Inputs that say the same,
+    such as neighbouring bands, share their importance.
 
     Parameters
     ----------
@@ -46,24 +46,36 @@ def permutation_importance(
         One entry per input: its name ``input``, the mean ``increase`` of the loss, and the standard ``error`` of that
         mean over the rows.
     """
-    n = len(tensors["flux"])
+    n = len(next(iter(tensors.values())))
     rng = np.random.default_rng(seed)
-    names = [*card.bands, *card.extras]
-    copies = [np.arange(n)] + [rng.permutation(n) for _ in range(len(names) * repeats)]
-    own = np.tile(np.arange(n), len(copies))
-    changed = {}
-    for tensor, values in tensors.items():
-        stacked = values[own].copy()
-        first = len(card.bands) if tensor.startswith("extra") else 0
-        for column in range(values.shape[1]):
-            for repeat in range(repeats):
-                copy = 1 + (first + column) * repeats + repeat
-                stacked[copy * n : (copy + 1) * n, column] = values[copies[copy], column]
-        changed[tensor] = stacked
-    losses = np.asarray(loss(changed, own), float).reshape(len(copies), n)
-    increases = losses[1:].reshape(len(names), repeats, n).mean(axis=1) - losses[0]
-    errors = increases.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(names), np.nan)
-    return [
-        {"input": name, "increase": float(mean), "error": float(error)}
-        for name, mean, error in zip(names, increases.mean(axis=1), errors, strict=True)
-    ]
+    inputs = _places(tensors, card)
+    orders = {name: [rng.permutation(n) for _ in range(repeats)] for name in inputs}
+    everything = np.arange(n)
+    before = np.asarray(loss(tensors, everything), float)
+    found = []
+    for name, places in inputs.items():
+        losses = [np.asarray(loss(_shuffled(tensors, places, order), everything), float) for order in orders[name]]
+        increase = np.mean(losses, axis=0) - before
+        error = float(increase.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+        found.append({"input": name, "increase": float(increase.mean()), "error": error})
+    return found
+
+
+def _places(tensors: Tensors, card: Card) -> dict[str, dict[str, slice]]:
+    """Columns of each tensor that belong to an input."""
+    fluxes = [name for name in tensors if not name.startswith(("extra", "stamp"))]
+    inputs = {band: dict.fromkeys(fluxes, slice(i, i + 1)) for i, band in enumerate(card.bands)}
+    further = [name for name in tensors if name.startswith("extra")]
+    inputs |= {name: dict.fromkeys(further, place) for name, place in card.extra_places.items()}
+    if card.stamp:
+        inputs[card.stamp.name] = dict.fromkeys(("stamp", "stamp_observed"), slice(None))
+    return inputs
+
+
+def _shuffled(tensors: Tensors, places: Mapping[str, slice], order: np.ndarray) -> dict[str, np.ndarray]:
+    """Tensors with the columns of one input permuted; the others are shared."""
+    changed = dict(tensors)
+    for name, place in places.items():
+        changed[name] = tensors[name].copy()
+        changed[name][:, place] = tensors[name][order][:, place]
+    return changed

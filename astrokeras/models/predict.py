@@ -118,13 +118,16 @@ class Predictor:
 
     def _batch(self, tensors: Mapping[str, np.ndarray], begin: int, n: int) -> Columns:
         inputs = {}
-        for name, width in self.card.tensors.items():
+        # An estimator takes any number of rows but none.
+        rows = max(n, 1) if isinstance(self.model, Classical) else self.batch
+        for name, shape in self.card.tensors.items():
             part = tensors[name][begin : begin + n]
-            if n < self.batch and not isinstance(self.model, Classical):
-                padded = np.zeros((self.batch, width), np.float32)
+            if n < rows:
+                padded = np.zeros((rows, *shape), np.float32)
                 padded[:n] = part
                 part = padded
-            inputs[name] = part
+            # The mask of stamps is kept in bytes.
+            inputs[name] = part.astype(np.float32, copy=False)
         return {name: values[:n] for name, values in self._call(inputs).items()}
 
 
@@ -164,7 +167,8 @@ def _compiled(bundle: Bundle, batch: int) -> Callable[[Columns], Columns]:
 def _tensorflow(bundle: Bundle, batch: int) -> Callable[[Columns], Columns]:
     import tensorflow as tf
 
-    signature = {n: tf.TensorSpec((batch, width), tf.float32, name=n) for n, width in bundle.card.tensors.items()}
+    shapes = bundle.card.tensors
+    signature = {n: tf.TensorSpec((batch, *shape), tf.float32, name=n) for n, shape in shapes.items()}
 
     @tf.function(input_signature=[signature], jit_compile=False)
     def graph(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..fields import Field
 from .calibration import Calibration
 from .card import Card
 
@@ -24,6 +25,7 @@ def summary(card: Card) -> list[tuple[str, str]]:
         "method": card.method,
         "bands": ", ".join(_band(card, band) for band in card.bands),
         "may be missing": ", ".join(card.may_miss),
+        "stamps": _stamp(card.stamp),
         "further inputs": ", ".join(card.extras),
         "redshift grid": f"{card.grid.z_min:g} to {card.grid.z_max:g}, {card.grid.n} nodes" if card.grid else "",
         "trained on": _pairs(training.source),
@@ -40,6 +42,13 @@ def summary(card: Card) -> list[tuple[str, str]]:
         "digest": card.digest,
     }
     return [(name, text) for name, text in facts.items() if text]
+
+
+def _stamp(field: Field | None) -> str:
+    if field is None:
+        return ""
+    facts = {"unit": field.unit or "none", **field.meta}
+    return f"{field.name}, {' x '.join(map(str, field.shape))} (y, x, band; {_pairs(facts)})"
 
 
 def _calibration(found: Calibration | None) -> dict[str, str]:

@@ -106,6 +106,21 @@ def class_ensemble(members, factor=None, calibration="temperature", label_noise=
     logits = heads(members, encoder(inputs))
     probabilities = [keras.layers.Softmax(name=f"probability_{i}")(output) for i, output in enumerate(logits)]
     mean = keras.layers.Average(name="mean_probability")(probabilities) if len(members) > 1 else probabilities[0]
+    return class_model(inputs, mean, factor, calibration, label_noise, class_ratio)
+
+
+def class_model(inputs, mean, factor=None, calibration="temperature", label_noise=0.0, class_ratio=None):
+    """Graph that corrects mean probabilities and calibrates them.
+
+    Parameters
+    ----------
+    inputs : dict of keras.KerasTensor
+        Of the graph.
+    mean : keras.KerasTensor
+        Mean probabilities of the members, ``(batch, n_classes)``.
+    factor, calibration, label_noise, class_ratio
+        See `class_ensemble`.
+    """
     noise, correction = LabelNoise(name="label_noise"), PriorCorrection(name="prior_correction")
     outputs = {"p_class": CALIBRATIONS[calibration](name="p_class")(correction(noise(mean)))}
     noise.set_noise(label_noise, class_ratio)

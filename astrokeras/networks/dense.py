@@ -118,20 +118,35 @@ def photoz_network(
     ValueError
         When ``network`` is unknown or a parameter is out of range.
     """
-    if network not in NETWORKS:
-        raise ValueError(f"photoz_network: network must be one of {', '.join(NETWORKS)}, got {network!r}")
     n_features = encoder.output_shape[-1]
     raw = keras.Input((n_features,), name="features", dtype="float32")
-    n_outputs = {"spline": coefficients, "binned": n_grid, "mixture": 3 * components}[network]
-    logits = dense_trunk(n_features, n_outputs, **trunk)(raw)
-    if network == "spline":
-        logits = SplineLogits(n_grid, name="spline")(logits)
-    elif network == "mixture":
-        logits = MixtureLogits(z_min, z_max, n_grid, name="mixture")(logits)
+    logits = dense_trunk(n_features, density_size(network, n_grid, coefficients, components), **trunk)(raw)
+    logits = grid_logits(logits, network, z_min, z_max, n_grid)
     head = keras.Model(raw, logits, name="member")
     inputs, seen = seen_in_training(encoder, band_dropout, error_jitter, limit_rate, instrument_dropout, instruments)
     log_pdf = LogDensity(z_min, z_max, name="log_pdf")(head(encoder(seen)))
     return keras.Model(inputs, log_pdf, name="photoz_member")
+
+
+def density_size(network, n_grid, coefficients, components):
+    """How many numbers describe a density; see `photoz_network`."""
+    if network not in NETWORKS:
+        raise ValueError(f"photoz_network: network must be one of {', '.join(NETWORKS)}, got {network!r}")
+    return {"spline": coefficients, "binned": n_grid, "mixture": 3 * components}[network]
+
+
+def grid_logits(values, network, z_min, z_max, n_grid):
+    """Logits at the nodes of a redshift grid, from the numbers that describe a density."""
+    if network == "spline":
+        return SplineLogits(n_grid, name="spline")(values)
+    return MixtureLogits(z_min, z_max, n_grid, name="mixture")(values) if network == "mixture" else values
+
+
+def density_model(network, size, z_min, z_max, n_grid, name):
+    """Graph from ``size`` numbers that describe a density to the density at the nodes of a grid."""
+    values = keras.Input((size,), dtype="float32")
+    density = Density(z_min, z_max, name="density")(grid_logits(values, network, z_min, z_max, n_grid))
+    return keras.Model(values, density, name=name)
 
 
 def heads(members, features):
@@ -177,7 +192,12 @@ def ensemble(members, temperature=1.0):
     outputs = heads(members, encoder(inputs))
     densities = [Density(last.z_min, last.z_max, name=f"density_{i}")(output) for i, output in enumerate(outputs)]
     mean = keras.layers.Average(name="mean_density")(densities) if len(densities) > 1 else densities[0]
-    final = Temperature(last.z_min, last.z_max, name="z_pdf")
+    return photoz_model(inputs, mean, last.z_min, last.z_max, temperature)
+
+
+def photoz_model(inputs, mean, z_min, z_max, temperature=1.0):
+    """Graph with the output ``z_pdf``, a mean density at one temperature."""
+    final = Temperature(z_min, z_max, name="z_pdf")
     outputs = {"z_pdf": final(mean)}
     final.set_temperature(temperature)
     return keras.Model(inputs, outputs, name="photoz")

@@ -54,6 +54,75 @@ def domain_network(train, calibrate, n_references=1024, seed=0, errors=True):
     return keras.Model(features.input, score([features.output, _masks(features.input)]), name="domain")
 
 
+def feature_domain(train, calibrate, n_references=1024, seed=0):
+    """Graph from further scalars and vectors alone to the domain score, as `domain_network` is from photometry.
+
+    Parameters
+    ----------
+    train, calibrate : mapping of array-like
+        ``extra`` and possibly ``extra_observed``, ``(rows, n_extra)``: training rows, and rows set aside (may be none).
+    n_references, seed : int
+        See `DomainScore`.
+
+    Returns
+    -------
+    keras.Model
+        From these inputs to ``(batch,)``.
+    """
+    names = [name for name in ("extra", "extra_observed") if name in train]
+    inputs = {name: keras.Input(train[name].shape[1:], name=name, dtype="float32") for name in names}
+    normalised = MaskedNormalization(LIMIT, name="features")
+    masks = [given.get("extra_observed", np.ones_like(given["extra"])) for given in (train, calibrate)]
+    normalised.adapt(train["extra"], masks[0])
+    mask = inputs.get("extra_observed", keras.ops.ones_like(inputs["extra"]))
+    features = keras.Model(inputs, normalised([inputs["extra"], mask]), name="domain_features")
+    pairs = [(batched(features, given), own) for given, own in zip((train, calibrate), masks, strict=True)]
+    score = DomainScore(n_references, name="score")
+    n_extra = train["extra"].shape[1]
+    score.adapt(*pairs, np.eye(n_extra), np.ones(n_extra), seed)
+    return keras.Model(features.input, score([features.output, mask]), name="domain")
+
+
+def stamp_domain(model, train, calibrate, n_references=1024, seed=0):
+    """Graph to the domain score of a model that looks at stamps, in the last features of its first member.
+
+    Distances between pixels mean little; those between deep features tell what a network has not seen (Sun et al.
+    2022, ICML). Rows are taken as they lie, in one orientation.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With the layers ``encoder`` and ``member_0``.
+    train, calibrate : mapping of array-like
+        All inputs of the model: training rows, and rows set aside (may be none).
+    n_references, seed : int
+        See `DomainScore`.
+
+    Returns
+    -------
+    keras.Model
+        From the inputs of the model to ``(batch,)``.
+    """
+    inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in model.input.items()}
+    copies = []
+    for name in ("encoder", "member_0"):
+        copies.append(keras.models.clone_model(model.get_layer(name)))
+        copies[-1].set_weights(model.get_layer(name).get_weights())
+    encoder, member = copies
+    seen = encoder(inputs)
+    last = member(seen if isinstance(seen, dict) else {"features": seen})["last"]
+    deep = keras.Model(inputs, last, name="domain_features")
+    values = [batched(deep, given) for given in (train, calibrate)]
+    normalised = MaskedNormalization(LIMIT, name="normalised")
+    normalised.adapt(values[0], np.ones_like(values[0]))
+    masked = [(keras.ops.convert_to_numpy(normalised([v, np.ones_like(v)])), np.ones_like(v)) for v in values]
+    n_features = values[0].shape[1]
+    score = DomainScore(n_references, name="score")
+    score.adapt(*masked, np.zeros((n_features, n_features)), np.ones(n_features), seed)
+    ones = keras.ops.ones_like(last)
+    return keras.Model(inputs, score([normalised([last, ones]), ones]), name="domain")
+
+
 def domain_features(train, errors=True):
     """Graph from photometry to the features of `domain_network`, in units of their scatter in the given rows.
 
@@ -118,7 +187,9 @@ def batched(model, tensors, batch=8192):
     """Output of a graph for all rows; further tensors than it takes are left out."""
     # Keras would take them by their order.
     given = {name: tensors[name] for name in model.input}
-    starts = range(0, len(tensors["observed"]), batch)
+    # Convolutions take memory.
+    batch = 32 if "stamp" in given else batch
+    starts = range(0, len(next(iter(given.values()))), batch)
     parts = [model({k: v[i : i + batch] for k, v in given.items()}, training=False) for i in starts]
     none = np.zeros((0, *model.output.shape[1:]))
     return np.concatenate([none, *(keras.ops.convert_to_numpy(part) for part in parts)])

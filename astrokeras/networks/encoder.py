@@ -164,7 +164,9 @@ def feature_names(encoder, bands, extras=()):
     return names
 
 
-def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0, instrument_dropout=0.0, instruments=()):
+def seen_in_training(
+    encoder, band_dropout, error_jitter, limit_rate=0.0, instrument_dropout=0.0, instruments=(), inputs=None
+):
     """Inputs of a trainable member, and what its encoder sees of them: the same, but with random changes in training.
 
     Parameters
@@ -177,6 +179,8 @@ def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0, instru
 
     instrument_dropout, instruments : float, sequence of int
         See `astrokeras.layers.InstrumentDropout`; without ``instruments`` there is none.
+    inputs : dict of keras.KerasTensor, optional
+        Where the encoder is part of another; by default new ones are made.
 
     Returns
     -------
@@ -188,7 +192,7 @@ def seen_in_training(encoder, band_dropout, error_jitter, limit_rate=0.0, instru
     ValueError
         When a parameter is out of range.
     """
-    inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
+    inputs = inputs or {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
     seen = dict(inputs)
     if "extra_observed" in inputs:
         hide_extra = BandDropout(band_dropout, keep_one=False, name="extra_dropout")

@@ -12,7 +12,8 @@ from ..errors import TrainingError
 from ..models.card import Card, ClassSetRule, Metric
 from .classify_recipe import class_weights, resampled
 from .examples import Examples
-from .learner import HIDING, MEASURED_ON, TRUNK, Learner, outputs
+from .learner import HIDING, MEASURED_ON, TRUNK, outputs
+from .stamp_learner import StampLearner
 
 if TYPE_CHECKING:
     import keras
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 FOCUS = 2.0
 
 
-class ClassLearner(Learner):
+class ClassLearner(StampLearner):
     """Members give logits; the mean of their probabilities is corrected for ``imbalance`` and calibrated."""
 
     def member(self, encoder: keras.Model) -> keras.Model:
         """See `Learner.member`."""
         from ..networks.classes import class_network
 
+        if self.looks:
+            return self.any_member(encoder, len(self.card.classes))
         settings = self.settings((*HIDING, *TRUNK)) | {"instruments": self.instruments}
         return class_network(encoder, len(self.card.classes), **settings)
 
@@ -38,12 +41,13 @@ class ClassLearner(Learner):
         from ..layers import ClassLoss
 
         counts, imbalance = self._counts(train), self.recipe.imbalance
-        return ClassLoss(
+        main = ClassLoss(
             class_weights=class_weights(counts) if imbalance == "weights" else None,
             focus=FOCUS if imbalance == "focal" else 0.0,
             label_noise=self.recipe.label_noise,
             class_ratio=self._learnt_ratio(counts),
         )
+        return self.joint_loss(main, 1, len(counts))
 
     def _learnt_ratio(self, counts: np.ndarray) -> np.ndarray:
         """Ratio of the classes as the loss counts them."""
@@ -67,16 +71,27 @@ class ClassLearner(Learner):
 
     def finish(self, members: Sequence[keras.Model], rows: Mapping[str, Examples]) -> tuple[keras.Model, Card]:
         """See `Learner.finish`."""
-        from ..networks.classes import Prepared, before_calibration, class_ensemble, fit_calibration, set_calibration
+        from ..networks.classes import Prepared, before_calibration, fit_calibration, set_calibration
 
         counts, kind = self._counts(rows["train"]), self.recipe.calibration
-        noise = self.recipe.label_noise, self._learnt_ratio(counts)
-        model = class_ensemble(members, self._factor(counts), kind, *noise)
+        model = self._joined(members, counts)
         held, found = rows["calibrate"], {"class_fractions": self.class_fractions(rows["train"])}
         if len(held):
             raw = outputs(before_calibration(model), held, "p_class")
             set_calibration(model, fit_calibration(raw, held.target, kind, Prepared.of(model)))
         return model, self.card.model_copy(update=found | self._sets(model, held))
+
+    def _joined(self, members: Sequence[keras.Model], counts: np.ndarray) -> keras.Model:
+        """One graph of all members, not calibrated."""
+        import keras
+
+        from ..networks.classes import class_ensemble, class_model
+
+        noise = self.recipe.label_noise, self._learnt_ratio(counts)
+        settings = (self._factor(counts), self.recipe.calibration, *noise)
+        if not self.looks:
+            return class_ensemble(members, *settings)
+        return class_model(*self.mean(members, lambda name: keras.layers.Softmax(name=name)), *settings)
 
     def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:
         """See `Learner.wrapped`: support vectors get a logistic regression, others the calibration of networks."""
@@ -148,7 +163,7 @@ class ClassLearner(Learner):
 
     def truth(self, examples: Examples) -> np.ndarray:
         """See `Learner.truth`."""
-        return examples.target.astype(np.int32)
+        return self.joint_truth(examples.target.astype(np.int32), examples)
 
     def row_losses(self, model: keras.Model, examples: Examples) -> np.ndarray:
         """See `Learner.row_losses`."""

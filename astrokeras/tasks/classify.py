@@ -10,7 +10,7 @@ from pydantic import model_validator
 from ..errors import ModelError
 from ..fields import FLAGS, Field, by_name
 from ..flags import Flag
-from ..models.card import Card, photometry_inputs
+from ..models.card import Card
 from ..models.columns import decode, output_fields, probability_column
 from .class_learner import ClassLearner
 from .classify_recipe import ClassifyRecipe, class_numbers
@@ -80,9 +80,7 @@ class Classify(ModelStage):
         return self
 
     def provisional(self, fields: tuple[Field, ...], target: np.ndarray | None) -> Card:
-        # Before there are data, an extra input is known by its name alone.
-        known = fields or tuple(Field(name=name) for name in self.extra)
-        inputs = photometry_inputs(self.bands, known, self.extra)
+        inputs = self.card_inputs(fields)
         output = Field(name="p_class", shape=(len(self.classes),))
         return provisional_card(self.task, self.save, self.train, inputs, (output,), classes=self.classes)
 

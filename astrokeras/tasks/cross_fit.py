@@ -93,7 +93,7 @@ def _without(
 ) -> keras.Model:
     """Uncalibrated network trained without one fold."""
     part = rows["train"].take(np.flatnonzero(chosen))
-    unseen = ~part.tensors["observed"].any(axis=0)
+    unseen = ~part.tensors["observed"].any(axis=0) if learner.card.bands else np.zeros(0, bool)
     if unseen.any():
         bands = ", ".join(np.array(learner.card.bands)[unseen])
         raise TrainingError(

@@ -16,6 +16,9 @@ from .learner import Learner
 if TYPE_CHECKING:
     import keras
 
+#: Rows on which the importance of inputs beside a stamp is measured, at most, and shufflings of each input.
+STAMP_ROWS, STAMP_REPEATS = 64, 2
+
 LOG = logging.getLogger("astrokeras")
 
 
@@ -36,13 +39,15 @@ def diagnosed(learner: Learner, model: keras.Model, histories: Sequence[Curves],
     found = diagnose(histories)
     for text in found["warnings"]:
         LOG.warning("training: %s", text)
-    if not len(validate):
+    stamp = learner.card.stamp is not None
+    if not len(validate) or len(learner.card.inputs) == 1:
         return found
     rng = np.random.default_rng(learner.recipe.seed)
-    rows = validate.take(np.sort(rng.permutation(len(validate))[:ROWS]))
+    rows = validate.take(np.sort(rng.permutation(len(validate))[: STAMP_ROWS if stamp else ROWS]))
+    repeats = STAMP_REPEATS if stamp else REPEATS
 
     def loss(tensors: Mapping[str, np.ndarray], own: np.ndarray) -> np.ndarray:
         return learner.row_losses(model, Examples(tensors, rows.target[own]))
 
-    importance = permutation_importance(rows.tensors, learner.card, loss, seed=learner.recipe.seed)
-    return found | {"importance": importance, "n": len(rows), "repeats": REPEATS}
+    importance = permutation_importance(rows.tensors, learner.card, loss, repeats, learner.recipe.seed)
+    return found | {"importance": importance, "n": len(rows), "repeats": repeats}

@@ -47,7 +47,7 @@ def fit_estimator(
     from threadpoolctl import threadpool_limits
 
     recipe, train = learner.recipe, rows["train"]
-    fitted = fitted_encoder(train, recipe)
+    fitted = fitted_encoder(learner, train)
     encoder = keras.Model(fitted.input, {"features": fitted.output}, name="encoder")
     estimator = make_estimator(recipe)
     part = train.take(drawn(train.target, recipe))

@@ -20,22 +20,25 @@ class Examples:
     tensors : mapping of str to ndarray
         As `astrokeras.models.tensors.encode` gives them, rows first.
     target : ndarray
-        Redshift, or number of the class, ``(rows,)``.
+        Redshift, or number of the class, ``(rows,)``; several numbers of a morphology, ``(rows, k)``.
     weight : ndarray, optional
         Weight of each row in the loss, ``(rows,)``.
     group : ndarray of int, optional
         Rows of one group may be one object, ``(rows,)``.
+    beside : ndarray, optional
+        Numbers that a network learns along, ``(rows, k)``, NaN where unknown.
     """
 
     tensors: Tensors
     target: np.ndarray
     weight: np.ndarray | None = None
     group: np.ndarray | None = None
+    beside: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Examples:
         """Some of the rows."""
-        weight, group = (None if values is None else values[rows] for values in (self.weight, self.group))
-        return Examples({k: v[rows] for k, v in self.tensors.items()}, self.target[rows], weight, group)
+        further = (None if values is None else values[rows] for values in (self.weight, self.group, self.beside))
+        return Examples({k: v[rows] for k, v in self.tensors.items()}, self.target[rows], *further)
 
     def __len__(self) -> int:
         return len(self.target)
@@ -46,8 +49,9 @@ class Examples:
         for name in sorted(self.tensors):
             total.update(np.ascontiguousarray(self.tensors[name]).tobytes())
         total.update(np.ascontiguousarray(self.target, np.float64).tobytes())
-        if self.weight is not None:
-            total.update(np.ascontiguousarray(self.weight, np.float64).tobytes())
+        for values in (self.weight, self.beside):
+            if values is not None:
+                total.update(np.ascontiguousarray(values, np.float64).tobytes())
         return total.hexdigest()
 
 

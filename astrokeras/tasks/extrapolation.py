@@ -52,20 +52,31 @@ def scored(
         With the output ``domain_score``.
     """
     from ..layers.domain import fit_shrinkage
-    from ..networks.domain import domain_network, with_domain
+    from ..networks.domain import with_domain
 
     train = rows["train"]
-    domain = domain_network(
-        train.tensors, rows["calibrate"].tensors, seed=learner.recipe.seed, errors=learner.recipe.errors
-    )
+    domain = _domain(learner, model, train, rows["calibrate"])
     if isinstance(model, Classical):
         return replace(model, encoder=with_domain(model.encoder, domain))
     model = with_domain(model, domain)
     regions = getattr(learner.recipe, "regions", 0)
-    if "p_class" in model.output and 1 < regions <= len(train) // FEWEST:
+    # Regions of what stamps show would have to be found in a network first.
+    if learner.card.stamp is None and "p_class" in model.output and 1 < regions <= len(train) // FEWEST:
         rate = fit_shrinkage(*extrapolation(learner, train, domain, regions, on_epoch))
         model.get_layer("shrinkage").set(rate, _fractions(train, model.output["p_class"].shape[1]))
     return model
+
+
+def _domain(learner: Learner, model: keras.Model | Classical, train: Examples, aside: Examples) -> keras.Model:
+    """Graph of the domain score, in the features that say most of the inputs there are."""
+    from ..networks.domain import domain_network, feature_domain, stamp_domain
+
+    parts, seed = (train.tensors, aside.tensors), learner.recipe.seed
+    if learner.card.stamp is not None:
+        return stamp_domain(model, *parts, seed=seed)
+    if not learner.card.bands:
+        return feature_domain(*parts, seed=seed)
+    return domain_network(*parts, seed=seed, errors=learner.recipe.errors)
 
 
 def extrapolation(

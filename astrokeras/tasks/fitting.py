@@ -13,7 +13,7 @@ import numpy as np
 
 from ..flags import Flag
 from ..models.tensors import encode
-from .guards import contradictions
+from .examples import Examples
 from .train_model import TRAINING_PARTS, facts_of, split_of, train_and_save
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def targets_of(stage: Any, dataset: Table) -> np.ndarray:
     table = border.canonical(dataset)
     projected = border.project(table, stage.training_fields(), stage.name)
     used = stage.chosen(projected, table) & np.isin(table["split"], TRAINING_PARTS)
-    target, good = stage.targets(np.asarray(projected[stage.train.target])[used])
+    target, good = stage.truth(projected, used)
     return target[good]
 
 
@@ -48,10 +48,10 @@ def fit(stage: Any, dataset: Table, directory: Path, on_epoch: Callable[[str], N
     table = border.canonical(dataset)
     projected = border.project(table, stage.training_fields(), stage.name)
     chosen = stage.chosen(projected, table)
-    target, good = stage.targets(np.asarray(projected[stage.train.target])[chosen])
+    target, good = stage.truth(projected, chosen)
     target, good = _scattered(target, chosen), _scattered(good, chosen)
     part, group = split_of(table, projected, stage.input_names(), stage.train.seed)
-    odd = contradictions(np.where(good, target, np.nan), group, stage.agreement)
+    odd = stage.contradicted(target, good, group)
     known = good & np.isin(part, TRAINING_PARTS) & ~odd.rows
     card = stage.provisional(facts_of(projected), target[known & (part == "train")])
     tensors, flags = encode(projected, card)
@@ -63,11 +63,22 @@ def fit(stage: Any, dataset: Table, directory: Path, on_epoch: Callable[[str], N
         "notes": odd.said(),
     }
     parts = {name: np.flatnonzero(known & (part == name)) for name in TRAINING_PARTS}
-    train_and_save(stage.learner(card), tensors, target, parts, group, directory, facts, on_epoch)
+    beside = _standardised(stage.beside(projected), parts["train"])
+    everything = Examples(tensors, target, group=group, beside=beside)
+    train_and_save(stage.learner(card), everything, parts, directory, facts, on_epoch)
 
 
 def _scattered(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Values of the chosen rows among all rows, the others 0 or False."""
-    out = np.zeros(len(chosen), values.dtype)
+    out = np.zeros((len(chosen), *values.shape[1:]), values.dtype)
     out[chosen] = values
     return out
+
+
+def _standardised(beside: np.ndarray | None, train: np.ndarray) -> np.ndarray | None:
+    """Auxiliary numbers with the mean 0 and the scatter 1 in the training rows, as far as they are known there."""
+    if beside is None:
+        return None
+    known = np.ma.masked_invalid(beside[train].astype(float))
+    scale = np.ma.filled(known.std(axis=0), 1.0)
+    return (beside - np.ma.filled(known.mean(axis=0), 0.0)) / np.where(scale > 0, scale, 1.0)

@@ -229,13 +229,13 @@ def absent_classes(target: np.ndarray, parts: Mapping[str, np.ndarray], classes:
 
 
 def inputs_of(card: Card, tensors: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Input columns of some rows, from the tensors that a network sees; NaN where not observed."""
-    seen = tensors["observed"][rows] > 0
+    """Scalar input columns of some rows, from the tensors that a network sees; NaN where not observed."""
     columns = {}
-    for kind in ("flux", "flux_err"):
-        values = np.where(seen, tensors[kind][rows], np.nan)
+    for kind in ("flux", "flux_err") if card.bands else ():
+        values = np.where(tensors["observed"][rows] > 0, tensors[kind][rows], np.nan)
         columns |= {f"{kind}_{band}": values[:, i] for i, band in enumerate(card.bands)}
-    return columns | {name: tensors["extra"][rows, i] for i, name in enumerate(card.extras)}
+    scalars = {name: place.start for name, place in card.extra_places.items() if place.stop - place.start == 1}
+    return columns | {name: tensors["extra"][rows, i] for name, i in scalars.items()}
 
 
 def check_inputs(columns: Mapping[str, np.ndarray], target: np.ndarray, allow: Iterable[str] = ()) -> list[str]:

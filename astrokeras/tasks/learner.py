@@ -105,6 +105,7 @@ def outputs(model: keras.Model | Classical, examples: Examples, name: str) -> np
     import keras
 
     tensors = examples.tensors
-    starts = range(0, len(examples), 4096)
-    parts = [model({k: v[i : i + 4096] for k, v in tensors.items()}, training=False)[name] for i in starts]
+    batch = 32 if "stamp" in tensors else 4096
+    starts = range(0, len(examples), batch)
+    parts = [model({k: v[i : i + batch] for k, v in tensors.items()}, training=False)[name] for i in starts]
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])

@@ -1,4 +1,4 @@
-"""What all stages with a model behind them share: they take photometry, and are trained or apply a model."""
+"""What all stages with a model behind them share: what they take, and that they are trained or apply a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field as Parameter
 from pydantic import StringConstraints, model_validator
 
 from ..errors import ModelError, TrainingError, did_you_mean
-from ..fields import FLAGS, Band, Field, flux_field
+from ..fields import FLAGS, Field
 from ..flags import Flag
 from ..models.bundle import inspected
 from ..models.card import DOMAIN_SCORE, Card
@@ -19,8 +19,8 @@ from ..models.card_file import read_card
 from ..models.columns import blank, decode, output_fields
 from ..models.library import find
 from ..models.tensors import encode, match
-from ..trainable import Trainable
-from .guards import refuse_names
+from .guards import Contradictions, contradictions, refuse_names
+from .model_inputs import ModelInputs
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -42,25 +42,25 @@ RULES = {
     "classes",
     "class_fractions",
     "class_sets",
+    "label_balance",
+    "morphology",
     "calibration",
     "domain",
 }
+#: Objects at once of a model that looks at stamps, at most.
+STAMP_BATCH = 32
 Override = Literal["filter", "photometry", "dereddened"]
 Suffix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]?[A-Za-z0-9_]*$", max_length=32)]
 Columns = dict[str, np.ndarray]
 
 
-class ModelStage(Trainable):
+class ModelStage(ModelInputs):
     """Base of the stages with a model: give ``model`` to apply one, or ``bands`` and ``train`` to make one.
 
     Parameters
     ----------
     model : str, optional
         A model directory, or the name and version of a model that astrokeras finds (``boss-photoz@1``).
-    bands : tuple of str
-        Bands to train on, in order of wavelength.
-    extra : tuple of str
-        Further columns to train on (sizes, concentrations); where one is missing it is masked, as bands are.
     save : str, optional
         Directory for the trained model.
     suffix : str
@@ -70,22 +70,19 @@ class ModelStage(Trainable):
         Use the model although ``filter``, ``photometry`` or ``dereddened`` differ from what it was trained on; such
         objects are flagged PHOTOMETRY_MISMATCH.
     batch : int
-        Objects that go through the network at once.
+        Objects that go through the network at once; at most 32 where it looks at stamps.
     """
 
     task: ClassVar[str]
-    #: Type of the column with the truth.
-    target_kind: ClassVar[str]
-    train: Recipe | None = None
-    bands: tuple[Band, ...] = ()
-    extra: tuple[str, ...] = ()
     suffix: Suffix = ""
     override: tuple[Override, ...] = ()
     batch: int = Parameter(default=8192, ge=1, le=1_048_576)
     #: Two labels of one object agree within this times 1 + z.
     agreement: ClassVar[float] = 0.0
     #: Parameters that a model brings itself.
-    of_training: ClassVar[tuple[str, ...]] = ("bands", "extra", "save")
+    of_training: ClassVar[tuple[str, ...]] = ("bands", "extra", "vectors", "stamps", "save")
+    #: Whether a model needs photometry.
+    needs_bands: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -96,17 +93,29 @@ class ModelStage(Trainable):
                 if getattr(self, name):
                     raise ValueError(f"`{name}` belongs to training; a model brings its own")
             return self
-        if not self.bands or len(set(self.bands)) < len(self.bands):
+        if (self.needs_bands and not self.bands) or len(set(self.bands)) < len(self.bands):
             raise ValueError(f"training needs distinct `bands`, got {list(self.bands)}")
         names = self.input_names()
-        refuse_names(names, self.train.target)
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"training needs `stamps`, `bands`, `extra` or `vectors`, each once; got {list(names)}")
+        for field in self.target_fields():
+            refuse_names(names, field.name)
         for name in self.train.allow:
             if name not in names:
                 raise ValueError(f"`allow`: no input {name!r}{did_you_mean(name, names)}")
         return self
 
-    def input_names(self) -> tuple[str, ...]:
-        return (*(f"{p}_{b}" for b in self.bands for p in ("flux", "flux_err")), *self.extra)
+    def truth(self, projected: QTable, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Targets of the chosen rows, and which of them have one; from the columns of `target_fields`."""
+        return self.targets(np.asarray(projected[self.train.target])[chosen])
+
+    def beside(self, projected: QTable) -> np.ndarray | None:
+        """Numbers that a network learns along with the target, ``(rows, k)``, NaN where unknown; None for none."""
+        return None
+
+    def contradicted(self, target: np.ndarray, good: np.ndarray, group: np.ndarray) -> Contradictions:
+        """Rows whose targets contradict those of another row of the same object."""
+        return contradictions(np.where(good, target, np.nan), group, self.agreement)
 
     def _columns(self) -> tuple[str, ...] | None:
         """Names of the columns asked for, without suffix; None for all that the model gives."""
@@ -206,10 +215,7 @@ class ModelStage(Trainable):
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""
-        if self.model is not None:
-            return self.card().source_inputs()
-        fluxes = (flux_field(band, kind) for band in self.bands for kind in ("", "err"))
-        return (*fluxes, *(Field(name=name, kind="f4", unit=None) for name in self.extra))
+        return self.training_inputs() if self.model is None else self.card().source_inputs()
 
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
@@ -234,15 +240,19 @@ class ModelStage(Trainable):
         backend.start()
         if self.model is None:
             raise TrainingError(f"{self.name} has no model yet: call fit")
-        ready = predictor(find(self.model), batch=self.batch)
         # The predictor is kept by the digest of the graph; the card may have changed since.
         card = self.card()
+        ready = predictor(find(self.model), batch=self._batch_of(card))
         tensors, flags = encode(chunk, card, self.override)
         columns = ready.run(tensors, lambda outputs: self._decoded(outputs, card))
         columns = blank(self._finished(columns, flags, card, chunk), flags)
         if card.scores_domain:
             flags[columns[DOMAIN_SCORE.name] > 1] |= Flag.OUT_OF_DOMAIN
         return {**{self._named(name): values for name, values in columns.items()}, FLAGS.name: flags}
+
+    def _batch_of(self, card: Card) -> int:
+        """Objects at once: convolutions take memory."""
+        return self.batch if card.stamp is None else min(self.batch, STAMP_BATCH)
 
     def _decoded(self, outputs: Columns, card: Card) -> Columns:
         return decode(outputs, card, self._wanted(card))
@@ -256,7 +266,7 @@ class ModelStage(Trainable):
 
     def training_fields(self) -> tuple[Field, ...]:
         """See `Trainable.training_fields`."""
-        return (*self.reads(), Field(name=self.train.target, kind=self.target_kind))
+        return (*self.reads(), *self.target_fields())
 
     def settled(self, dataset: Table) -> Self:
         """See `Trainable.settled`; needs a column ``split``."""

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from ..errors import did_you_mean
 from ..fields import Field
 from ..models.calibration import Calibration
-from ..models.card import Card, Grid, photometry_inputs
+from ..models.card import Card, Grid
 from ..models.columns import output_fields
 from .model_stage import ModelStage
 from .photoz_learner import PhotozLearner
@@ -84,9 +84,7 @@ class PhotoZ(ModelStage):
         return tuple(field.name for field in output_fields(card) if field.name != "z_pdf")
 
     def provisional(self, fields: tuple[Field, ...], target: np.ndarray | None) -> Card:
-        # Before there are data, an extra input is known by its name alone.
-        known = fields or tuple(Field(name=name) for name in self.extra)
-        inputs = photometry_inputs(self.bands, known, self.extra)
+        inputs = self.card_inputs(fields)
         z_min, z_max = (0.0, 1.0) if target is None else redshift_range(self.train, target)
         grid = Grid(z_min=z_min, z_max=z_max, n=self.train.n_grid)
         pdf = Field(name="z_pdf", shape=(grid.n,), meta={"z_min": grid.z_min, "z_max": grid.z_max})

@@ -11,7 +11,8 @@ from ..errors import TrainingError
 from ..fields import Field
 from ..models.card import Card, Metric
 from .examples import Examples, HeldOut
-from .learner import HIDING, MEASURED_ON, TRUNK, Learner, outputs
+from .learner import HIDING, MEASURED_ON, TRUNK, outputs
+from .stamp_learner import StampLearner
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _SHAPE = ("network", "coefficients", "components")
 
 
-class PhotozLearner(Learner):
+class PhotozLearner(StampLearner):
     """Members give the log density of the redshift; their mean is recalibrated, or gets at least a temperature."""
 
     def member(self, encoder: keras.Model) -> keras.Model:
@@ -29,8 +30,39 @@ class PhotozLearner(Learner):
         from ..networks.dense import photoz_network
 
         grid = self.card.grid
+        if self.looks:
+            return self._looking_member(encoder)
         settings = self.settings((*_SHAPE, *HIDING, *TRUNK)) | {"instruments": self.instruments}
         return photoz_network(encoder, z_min=grid.z_min, z_max=grid.z_max, n_grid=grid.n, **settings)
+
+    def _looking_member(self, encoder: keras.Model) -> keras.Model:
+        """One network to train on stamps beside the photometry."""
+        import keras
+
+        from ..layers import LogDensity
+        from ..networks.dense import grid_logits
+
+        grid = self.card.grid
+        member = self.any_member(encoder, self._size())
+        logits = grid_logits(member.output, self.recipe.network, grid.z_min, grid.z_max, grid.n)
+        log_pdf = LogDensity(grid.z_min, grid.z_max, name="log_pdf")(logits)
+        return keras.Model(member.input, log_pdf, name="photoz_member")
+
+    def _size(self) -> int:
+        from ..networks.dense import density_size
+
+        settings = self.settings(_SHAPE)
+        return density_size(settings.pop("network"), self.card.grid.n, **settings)
+
+    def _joined(self, members: Sequence[keras.Model]) -> keras.Model:
+        """One graph of all members, not calibrated."""
+        from ..networks.dense import density_model, ensemble, photoz_model
+
+        if not self.looks:
+            return ensemble(members)
+        place = self.card.grid.z_min, self.card.grid.z_max
+        shape = (self.recipe.network, self._size(), *place, self.card.grid.n)
+        return photoz_model(*self.mean(members, lambda name: density_model(*shape, name)), *place)
 
     def loss(self, train: Examples) -> Any:
         """See `Learner.loss`."""
@@ -40,9 +72,9 @@ class PhotozLearner(Learner):
 
     def finish(self, members: Sequence[keras.Model], rows: Mapping[str, Examples]) -> tuple[keras.Model, Card]:
         """See `Learner.finish`."""
-        from ..networks.dense import ensemble, fit_temperature
+        from ..networks.dense import fit_temperature
 
-        model = ensemble(members)
+        model = self._joined(members)
         held = rows["calibrate"]
         if len(held) and not self.folds:
             temperature = fit_temperature(outputs(model, held, "z_pdf"), self.card.grid.nodes(), held.target)

@@ -13,6 +13,7 @@ from ..models.allowed import ACTIVATIONS, INITIALIZERS
 from .methods import KERNELS, METHODS, Name, Value, check_parameters
 from .reweighting import Reweight
 from .search_recipe import Search
+from .stamp_recipe import StampRecipe
 
 _OPTIMIZERS = frozenset(
     ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "lamb", "lion", "nadam", "rmsprop", "sgd"]
@@ -90,6 +91,8 @@ class Recipe(BaseModel):
         ``cosine`` (warm-up over 5 %, then to zero) or ``constant``.
     batch_size, epochs, patience : int
         ``patience`` epochs without a better validation loss end the training; the best weights are kept.
+    stamp : StampRecipe
+        How a network looks at stamps, where there are any.
     seed : int
         Of initial weights, order of rows, dropout.
     threads : int
@@ -152,6 +155,7 @@ class Recipe(BaseModel):
     batch_size: int = Parameter(default=256, ge=1)
     epochs: int = Parameter(default=60, ge=1)
     patience: int = Parameter(default=15, ge=1)
+    stamp: StampRecipe = StampRecipe()
     seed: int = Parameter(default=0, ge=0, lt=2**31)
     threads: int = Parameter(default=2, ge=1, le=256)
     name: str = ""
@@ -206,7 +210,7 @@ class Recipe(BaseModel):
         if self.method != "keras":
             return METHODS[self.method].names[self.task]
         # What decides the inputs or the columns of a model is settled before.
-        settled = {"parameters", "max_rows", "limit_rate", "cross_fit", "magnitude_band"}
+        settled = {"parameters", "max_rows", "limit_rate", "cross_fit", "magnitude_band", "stamp"}
         return tuple(sorted(set(type(self).model_fields) - self.any_method - settled))
 
     def with_values(self, values: dict[str, Value]) -> Self:

@@ -14,6 +14,7 @@ from pydantic import Field as Parameter
 
 from .. import registry
 from ..errors import AstrokerasError, TrainingError
+from ..flags import Flag
 from ..models.card import Card
 from ..models.tensors import encode
 from .examples import Examples
@@ -167,8 +168,8 @@ def _read(wanted: Reweight, card: Card, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     kept: dict[str, np.ndarray] = {}
     for partition in source.partitions(ROWS):
-        tensors, _ = encode(source.read(partition, sorted(names)), card)
-        usable = tensors["observed"].any(axis=1)
+        tensors, flags = encode(source.read(partition, sorted(names)), card)
+        usable = (flags & Flag.NO_DATA) == 0
         new = {name: values[usable] for name, values in tensors.items()} | {"draw": rng.random(usable.sum())}
         kept = {name: np.concatenate([kept[name], values]) for name, values in new.items()} if kept else new
         # The smallest of random numbers, one per row, are a random sample, however many rows there are.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TrainingError
-from ..fields import Field
+from ..fields import STAMP_FACTS, Field
 from ..models.card import DOMAIN_SCORE, Card, Training, versions
 from ..models.coverage import count, pairs, write_coverage
 from ..models.diagnostics import DIAGNOSTICS, HISTORY
@@ -45,7 +45,9 @@ def facts_of(projected: QTable) -> tuple[Field, ...]:
         meta = projected[name].info.meta or {}
         facts = {k: meta[k] for k in ("filter", "photometry", "dereddened") if meta.get(k) is not None}
         unit = getattr(projected[name], "unit", None)
-        out.append(Field(name=name, unit="" if unit is None else unit.to_string(), **facts))
+        shape = tuple(projected[name].shape[1:])
+        facts["meta"] = {k: meta[k] for k in STAMP_FACTS if k in meta} if len(shape) == 3 else {}
+        out.append(Field(name=name, unit="" if unit is None else unit.to_string(), shape=shape, **facts))
     return tuple(out)
 
 
@@ -79,8 +81,8 @@ def provisional_card(
         inputs=inputs,
         outputs=(*outputs, DOMAIN_SCORE),
         may_miss=bands,
-        limits=recipe.limit_rate > 0,
-        extras_may_miss=len(inputs) > 2 * len(bands),
+        limits=recipe.limit_rate > 0 and bool(bands),
+        extras_may_miss=sum(len(field.shape) < 3 for field in inputs) > 2 * len(bands),
         **facts,
     )
 
@@ -95,10 +97,8 @@ def model_name(save: str | None, task: str) -> tuple[str, str]:
 
 def train_and_save(
     learner: Learner,
-    tensors: Mapping[str, np.ndarray],
-    target: np.ndarray,
+    everything: Examples,
     parts: Mapping[str, np.ndarray],
-    group: np.ndarray,
     directory: Path,
     facts: Mapping[str, Any],
     on_epoch: Callable[[str], None] | None,
@@ -109,12 +109,10 @@ def train_and_save(
     ----------
     learner : Learner
         Of the task.
-    tensors, target : mapping of ndarray, ndarray
+    everything : Examples
         Inputs and truth of all rows.
     parts : mapping of ndarray of int
         Rows of each of `TRAINING_PARTS`.
-    group : ndarray of int
-        Rows of one group may be one object.
     directory : Path
         Where the model goes.
     facts : mapping
@@ -130,7 +128,6 @@ def train_and_save(
     from ..models.bundle import save
     from ..store import write_json
 
-    everything = Examples(tensors, target, group=group)
     rows = {name: everything.take(part) for name, part in parts.items()}
     _check(learner, rows)
     notes = [*facts["notes"], *_warnings(learner, everything, parts)]
@@ -161,7 +158,9 @@ def train_and_save(
         write_json(directory / DIAGNOSTICS, seen)
     if found is not None:
         write_json(directory / TRIALS, found.table())
-    fluxes = inputs_of(card, tensors, parts["train"])
+    if not card.bands:
+        return
+    fluxes = inputs_of(card, everything.tensors, parts["train"])
     write_coverage(count({band: fluxes[f"flux_{band}"] for band in card.bands}, pairs(card.bands)), directory)
 
 
@@ -169,7 +168,7 @@ def _check(learner: Learner, rows: Mapping[str, Examples]) -> None:
     train = rows["train"]
     if len(train) < 2:
         raise TrainingError(f"train: {len(train)} usable training rows are too few")
-    seen = train.tensors["observed"].any(axis=0)
+    seen = train.tensors["observed"].any(axis=0) if learner.card.bands else ()
     unseen = [band for band, has in zip(learner.card.bands, seen, strict=True) if not has]
     if unseen:
         raise TrainingError(f"train: none of {len(train)} training rows has data in {', '.join(unseen)}")
@@ -180,7 +179,10 @@ def _warnings(learner: Learner, everything: Examples, parts: Mapping[str, np.nda
     """What the user should know of the rows; raises TrainingError where an input holds the target."""
     card, rows = learner.card, parts["train"]
     columns = inputs_of(card, everything.tensors, rows)
-    notes = check_inputs(columns, everything.target[rows], learner.recipe.allow)
+    target = everything.target[rows]
+    notes = [
+        note for one in target.reshape(len(rows), -1).T for note in check_inputs(columns, one, learner.recipe.allow)
+    ]
     return [*notes, *(absent_classes(everything.target, parts, card.classes) if card.classes else ())]
 
 

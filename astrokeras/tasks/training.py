@@ -45,7 +45,7 @@ def fit_members(
         If a band has no data or the loss is not finite.
     """
     recipe = learner.recipe
-    encoder = fitted_encoder(train, recipe)
+    encoder = fitted_encoder(learner, train)
     members, histories, train = [], [], learner.learnt_from(train)
     for number in range(recipe.members):
         member = _member(learner, encoder, number, train)
@@ -54,18 +54,26 @@ def fit_members(
     return members, histories
 
 
-def fitted_encoder(train: Examples, recipe: Recipe) -> keras.Model:
-    """Graph from inputs to features, whose statistics come from the training rows.
+def fitted_encoder(learner: Learner, train: Examples) -> keras.Model:
+    """Graph from inputs to what members see, whose statistics come from the training rows.
 
     Raises
     ------
     TrainingError
         If a band has no data.
     """
-    from ..networks.encoder import photometry_encoder
+    from ..networks.stamp_encoder import feature_encoder, stamp_encoder
 
+    recipe, stamp = learner.recipe, learner.card.stamp
+    settings = {"nsigma": recipe.limit_nsigma, "errors": recipe.errors}
     try:
-        return photometry_encoder(**train.tensors, nsigma=recipe.limit_nsigma, errors=recipe.errors)
+        if stamp is None:
+            return feature_encoder(train.tensors, **settings)
+        stretch = recipe.stamp.stretch
+        if stretch == "auto":
+            stretch = "asinh" if stamp.unit else "linear"
+        size = recipe.stamp.seen(min(stamp.shape[:2]))
+        return stamp_encoder(train.tensors, size=size, crop=recipe.stamp.crop, stretch=stretch, **settings)
     except ValueError as error:
         raise TrainingError(f"train: {error}") from None
 
@@ -82,7 +90,9 @@ def _member(learner: Learner, encoder: Any, number: int, train: Examples) -> ker
         optimizer = _optimizer(recipe, -(-len(train) // recipe.batch_size))
     except ValueError as error:
         raise TrainingError(f"train: {error}") from None
-    member.compile(watched(optimizer), loss=learner.loss(train), steps_per_execution=8, jit_compile=False)
+    # A step of a small network costs less than to start it; several at once take long to compile.
+    steps = 8 if learner.card.stamp is None else 1
+    member.compile(watched(optimizer), loss=learner.loss(train), steps_per_execution=steps, jit_compile=False)
     return member
 
 
@@ -116,11 +126,18 @@ class _Notes:
             self.on_epoch(f"member {self.number + 1}/{self.recipe.members}, epoch {epoch + 1}: {losses}")
 
 
+def _given(learner: Learner, examples: Examples) -> tuple[Any, ...]:
+    """Inputs, truth and, if there are any, weights, as Keras takes them."""
+    weight = () if examples.weight is None else (examples.weight.astype(np.float32),)
+    return (dict(examples.tensors), learner.truth(examples), *weight)
+
+
 def _fit(
     learner: Learner, member: keras.Model, train: Examples, validate: Examples, notes: _Notes
 ) -> dict[str, list[float]]:
     import keras
 
+    from .batches import batches
     from .gradients import GradientCurves
 
     recipe = learner.recipe
@@ -131,20 +148,16 @@ def _fit(
     ]
     held = None
     if len(validate):
-        weight = () if validate.weight is None else (validate.weight.astype(np.float32),)
-        held = (dict(validate.tensors), learner.truth(validate), *weight)
+        held = _given(learner, validate)
         callbacks.append(keras.callbacks.EarlyStopping(patience=recipe.patience, restore_best_weights=True))
-    history = member.fit(
-        dict(train.tensors),
-        learner.truth(train),
-        sample_weight=None if train.weight is None else train.weight.astype(np.float32),
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-        validation_data=held,
-        validation_batch_size=4096,
-        callbacks=callbacks,
-        verbose=0,
-    ).history
+    if learner.card.stamp is None:
+        data = {"batch_size": recipe.batch_size, "validation_batch_size": 4096, "validation_data": held}
+        given = _given(learner, train)
+    else:
+        # Keras would copy all stamps.
+        data = {"validation_data": None if held is None else batches(held, 2 * recipe.batch_size), "shuffle": False}
+        given = (batches(_given(learner, train), recipe.batch_size, recipe.seed),)
+    history = member.fit(*given, **data, epochs=recipe.epochs, callbacks=callbacks, verbose=0).history
     if not all(np.isfinite(loss).all() for loss in history.values()):
         raise TrainingError("train: the loss became infinite or NaN; a smaller learning_rate may help")
     return {name: [float(x) for x in losses] for name, losses in history.items()}
