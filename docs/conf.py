@@ -1,6 +1,7 @@
 """Sphinx configuration: astropy's shared settings, and what is ours."""
 
 import os
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -77,7 +78,15 @@ def without_signature(app, what, name, obj, options, signature, return_annotatio
     return ("", None) if what == "class" and hasattr(obj, "model_fields") else None
 
 
+def add_report(app, failed):
+    """Put the report that a tutorial has written beside its page."""
+    report = HERE / "tutorials" / "field-tutorial" / "report.html"
+    if failed is None and report.exists():
+        shutil.copy(report, Path(app.outdir) / "generated" / "tutorials" / "field-report.html")
+
+
 def setup(app):
     """Write the generated pages before Sphinx looks for its sources."""
     app.connect("builder-inited", lambda app: reference.write(HERE / "generated"))
+    app.connect("build-finished", add_report)
     app.connect("autodoc-process-signature", without_signature)

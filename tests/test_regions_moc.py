@@ -107,7 +107,7 @@ def test_points_and_one_colour(tmp_path):
     ("given", "said"),
     [
         ({"shape": "ellipse", "major": "r"}, "needs the columns major, angle, and either minor or ratio; given: major"),
-        ({"shape": "ellipse", "major": "r", "minor": "b", "ratio": "q", "angle": "a"}, "either minor or ratio; given: maj"),
+        ({"shape": "ellipse", "major": "r", "minor": "b", "ratio": "q", "angle": "a"}, "either minor or ratio"),
         ({"minor": "r"}, "minor belongs to the shape ellipse"),
         ({"columns": ["ra"]}, "takes no columns"),
         ({"colors": {"STAR": "red; rm"}}, "colors.STAR"),

@@ -78,9 +78,8 @@ class Regions(Output):
             raise ValueError("regions takes no columns: name them as label, color, major, minor, ratio, angle")
         given = [name for name in ("major", "minor", "ratio", "angle") if getattr(self, name) is not None]
         if self.shape == "ellipse" and set(given) not in ({"major", "minor", "angle"}, {"major", "ratio", "angle"}):
-            raise ValueError(
-                f"an ellipse needs the columns major, angle, and either minor or ratio; given: {', '.join(given) or 'none'}"
-            )
+            found = ", ".join(given) or "none"
+            raise ValueError(f"an ellipse needs the columns major, angle, and either minor or ratio; given: {found}")
         if self.shape != "ellipse" and given:
             raise ValueError(f"{given[0]} belongs to the shape ellipse, not to {self.shape}")
         return self

@@ -59,8 +59,8 @@ def psf_from_stars(image: Image, sky: Background, size: int = 25, minimum: int =
     Notes
     -----
     Candidates are isolated peaks. Of these, stars are those whose width (Gaussian-weighted second moments, Bernstein &
-    Jarvis 2002, AJ 123, 583) is within 12 % of the narrowest one that many have. They are stacked as an effective PSF (Anderson &
-    King 2000, PASP 112, 1360) by `photutils.psf.EPSFBuilder`.
+    Jarvis 2002, AJ 123, 583) is within 12 % of the narrowest one that many have. They are stacked as an effective PSF
+    (Anderson & King 2000, PASP 112, 1360) by `photutils.psf.EPSFBuilder`.
     """
     data = np.where(image.mask == 0, image.data - sky.sky, np.nan)
     x, y = _candidates(data, sky.rms, size)
