@@ -368,7 +368,7 @@ def test_a_pipeline(tmp_path, monkeypatch):
 
 def test_a_source_gives_all_its_rows_as_a_table(monkeypatch):
     monkeypatch.setattr("astrokeras.stage._ROWS", 70)
-    source = Synthetic(rows=150, seed=2, where="flux_r > 1000")
+    source = Synthetic(rows=150, seed=2, where="flux_r > 20000")
     whole = source.read(next(iter(source.partitions(150))), [field.name for field in source.fields()])
     table = source.read_table()
     assert table.colnames == [field.name for field in source.fields()]

@@ -113,7 +113,7 @@ stages:
       radius: 0.6
       bring: [z_spec, class_true, r_half, flux_true_i]
   - cutouts: {images: "{images}", bands: [g, r, i], size: 48 pix, pixel_scale: 0.2}
-  - shapes: {bands: [i]}
+  - shapes: {bands: [i], pixel_scale: 0.2}
   - hog: {size: 48, bands: [i]}
   - photoz:
       bands: [g, r, i, z]
@@ -191,10 +191,14 @@ def show(rows, titles, caption):
     plt.show()
 
 
-galaxies = np.flatnonzero((np.asarray(objects["class_true"]) == "GALAXY") & (np.asarray(objects["flags"]) == 0))
+from astrokeras.flags import Flag
+
+spoilt = Flag.SATURATED | Flag.EDGE_STAMP | Flag.TRUNCATED
+usable = (np.asarray(objects["flags"]) & spoilt == 0) & (np.asarray(objects["snr"]) > 30)
+galaxies = np.flatnonzero(usable & (np.asarray(objects["class_true"]) == "GALAXY"))
 brightest = galaxies[np.argsort(measured_mag[galaxies])]
 titles = [f"i = {measured_mag[row]:.1f}" for row in brightest[:8]]
-show(brightest[:8], titles, "The brightest galaxies without a flag, 9.6 arcsec on a side")
+show(brightest[:8], titles, "The brightest galaxies that lie within their stamps, 9.6 arcsec on a side")
 
 # %%
 # Shapes
@@ -219,11 +223,10 @@ plt.show()
 # Galaxies with similar vectors look alike, and lie alike:
 
 hog = np.asarray(objects["hog"])
-bright = brightest[: len(brightest) // 2]
-longest = bright[np.argmax(objects["ellipticity"][bright])]
-alike = bright[np.argsort(np.linalg.norm(hog[bright] - hog[longest], axis=1))][:8]
+longest = galaxies[np.argmax(objects["ellipticity"][galaxies])]
+alike = galaxies[np.argsort(np.linalg.norm(hog[galaxies] - hog[longest], axis=1))][:8]
 titles = ["this one"] + [f"distance {np.linalg.norm(hog[row] - hog[longest]):.1f}" for row in alike[1:]]
-show(alike, titles, "The most elongated of the brighter galaxies, and those with the most similar HoG")
+show(alike, titles, "The most elongated galaxy, and those with the most similar HoG")
 
 # %%
 # Redshifts
