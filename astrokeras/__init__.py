@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Background": "astrokeras.features.background",
     "Catalog": "astrokeras.ingest.catalog",
     "Classify": "astrokeras.tasks.classify",
     "ColorHistogram": "astrokeras.features.color_profile",
@@ -14,10 +15,12 @@ _HOMES = {
     "Colors": "astrokeras.features.colors",
     "Crossmatch": "astrokeras.ingest.crossmatch",
     "Cutouts": "astrokeras.ingest.cutouts",
+    "Exposures": "astrokeras.ingest.exposures",
     "Extent": "astrokeras.features.extent",
     "Hog": "astrokeras.features.hog",
     "Magnitudes": "astrokeras.features.colors",
     "Morphology": "astrokeras.tasks.morphology",
+    "PSF": "astrokeras.features.psf",
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
     "Shapes": "astrokeras.features.shapes",
@@ -29,6 +32,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "PSF",
+    "Background",
     "Catalog",
     "Classify",
     "ColorHistogram",
@@ -36,6 +41,7 @@ __all__ = [
     "Colors",
     "Crossmatch",
     "Cutouts",
+    "Exposures",
     "Extent",
     "Hog",
     "Magnitudes",

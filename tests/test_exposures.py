@@ -225,20 +225,6 @@ def test_stars_are_told_from_galaxies(folder):
     assert (distance < 0.2).all()
 
 
-def test_stars_are_the_narrowest_sources_even_where_galaxies_outnumber_them():
-    rng = np.random.default_rng(4)
-    data = rng.normal(0, 1, (400, 400))
-    grid = np.array([(x, y) for x in range(20, 400, 40) for y in range(20, 400, 40)])
-    y, x = np.mgrid[-14:15, -14:15]
-    # Every fourth is a star; galaxies are wider by 15 to 90 %.
-    widths = np.where(np.arange(len(grid)) % 4 == 0, 1.5, 1.5 * rng.uniform(1.15, 1.9, len(grid)))
-    for (i, j), width in zip(grid, widths, strict=True):
-        data[j - 14 : j + 15, i - 14 : i + 15] += 150 * np.exp(-(x**2 + y**2) / (2 * width**2))
-    image = Image(data.astype("f4"), "nJy", np.zeros(data.shape, "i4"), band="r")
-    found = psf_from_stars(image, background(image), 25)
-    assert found.fwhm == pytest.approx(2.3548 * 1.5, rel=0.04)
-
-
 def test_psfex(tmp_path):
     """A PSF that grows along x: planes of a polynomial, and its value at a place."""
     planes = np.stack([gaussian(10, 10, 2.0, 21), gaussian(10, 10, 4.0, 21), np.zeros((21, 21))])

@@ -377,3 +377,11 @@ def test_a_source_gives_all_its_rows_as_a_table(monkeypatch):
         np.testing.assert_array_equal(table[name], whole[name])
     assert table["flux_r"].info.meta == whole["flux_r"].info.meta
     assert source.read_table(["z_spec", "ra"]).colnames == ["z_spec", "ra"]
+
+
+def test_every_name_of_the_door_leads_somewhere():
+    import astrokeras
+
+    assert set(astrokeras.__all__) == set(astrokeras._HOMES)
+    for name in astrokeras.__all__:
+        assert getattr(astrokeras, name).__name__ == name

@@ -1,4 +1,4 @@
-"""PSF of an image from its stars: found by their width, stacked to an effective PSF."""
+"""PSF of an image from its stars: found by their common width, stacked to an effective PSF."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ _SNR = 20.0
 _CANDIDATES = 400
 #: Stars that are stacked, at most: more take time and tell nothing new.
 _STACKED = 60
-#: Stars differ in width by less than this part; their width is the narrowest one that at least this part as many have
-#: as the most common one.
+#: Stars differ in width by less than this part; the width is the most common one.
 _WIDTH = 0.12
-_POPULATED = 0.6
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,8 @@ def psf_from_stars(image: Image, sky: Background, size: int = 25, minimum: int =
     Notes
     -----
     Candidates are isolated peaks. Of these, stars are those whose width (Gaussian-weighted second moments, Bernstein &
-    Jarvis 2002, AJ 123, 583) is within 12 % of the narrowest one that many have. They are stacked as an effective PSF
-    (Anderson & King 2000, PASP 112, 1360) by `photutils.psf.EPSFBuilder`.
+    Jarvis 2002, AJ 123, 583) is within 12 % of the most common one. They are stacked as an effective PSF (Anderson &
+    King 2000, PASP 112, 1360) by `photutils.psf.EPSFBuilder`.
     """
     data = np.where(image.mask == 0, image.data - sky.sky, np.nan)
     x, y = _candidates(data, sky.rms, size)
@@ -69,7 +67,7 @@ def psf_from_stars(image: Image, sky: Background, size: int = 25, minimum: int =
     half = size // 2
     stamps = np.stack([data[j - half : j + half + 1, i - half : i + half + 1] for i, j in zip(x, y, strict=True)])
     widths, centers = moments(stamps)
-    chosen = _narrowest(widths)
+    chosen = _same_width(widths)
     # A star fills its stamp alone: its centre of light is its peak.
     chosen &= np.hypot(*centers.T) < 1.0
     if np.count_nonzero(chosen) < minimum:
@@ -149,15 +147,17 @@ def moments(stamps: np.ndarray, iterations: int = 12) -> tuple[np.ndarray, np.nd
     return sigma, center
 
 
-def _narrowest(widths: np.ndarray) -> np.ndarray:
-    """Those on the stellar locus, the narrowest well populated width: on deep images most sources are galaxies."""
-    known = np.sort(widths[np.isfinite(widths)])
+def _same_width(widths: np.ndarray) -> np.ndarray:
+    """Those of the most common width: the half-sample mode of their logarithms."""
+    known = np.sort(np.log(widths[np.isfinite(widths)]))
     if not len(known):
         return np.zeros(len(widths), bool)
-    count = np.searchsorted(known, known * (1 + _WIDTH), side="right") - np.arange(len(known))
-    first = int(np.argmax(count >= _POPULATED * count.max()))
+    while len(known) > 3:
+        half = (len(known) + 1) // 2
+        start = int(np.argmin(known[half - 1 :] - known[: len(known) - half + 1]))
+        known = known[start : start + half]
     with np.errstate(invalid="ignore"):
-        return np.abs(np.log(widths / np.median(known[first : first + count[first]]))) < _WIDTH
+        return np.abs(np.log(widths) - np.mean(known)) < _WIDTH
 
 
 def _stacked(data: np.ndarray, places: np.ndarray, size: int) -> np.ndarray | None:

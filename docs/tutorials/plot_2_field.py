@@ -63,9 +63,7 @@ plt.show()
 # How deep are the images, and how sharp? The source ``exposures`` makes one row of each image; stages that look at
 # images add columns: ``background`` measures the sky and its noise between the objects, ``psf`` the image of a star.
 
-from astrokeras.features.background import Background
-from astrokeras.features.psf import PSF
-from astrokeras.ingest.exposures import Exposures
+from astrokeras import PSF, Background, Exposures
 
 exposures = Exposures(files="field-tutorial/sky/sky-{band}-1.fits", bands=["g", "i"]).read_table()
 exposures = PSF(size=31)(Background(box=128)(exposures))
