@@ -96,13 +96,14 @@ def test_snippets_on_pages_are_read(text):
 def workplace(tmp_path_factory) -> Path:
     """Make the folder that the examples in Python suppose: a model, a table with fluxes, a pipeline."""
     folder = tmp_path_factory.mktemp("workplace")
-    text = (pipelines_dir() / "quickstart.yaml").read_text(encoding="utf-8")
-    (folder / "quickstart.yaml").write_text(text.replace("products/", f"{folder}/products/"), encoding="utf-8")
+    text = (pipelines_dir() / "photoz-train.yaml").read_text(encoding="utf-8")
+    path = folder / "photoz-train.yaml"
+    path.write_text(text.replace("products/", f"{folder}/products/"), encoding="utf-8")
     small = ["source.synthetic.rows=600", "stages.photoz.train.epochs=1", "stages.photoz.train.members=1"]
     small.append("stages.photoz.train.cross_fit=2")
     keep = f"outputs.votable={{path: {folder}/photo.vot, columns: [ids, 'flux_*']}}"
     save = f"stages.photoz.save={folder}/models/boss-photoz"
-    Pipeline.read(folder / "quickstart.yaml", sets=[*small, save, keep]).run(work=folder / "work", quiet=True)
+    Pipeline.read(path, sets=[*small, save, keep]).run(work=folder / "work", quiet=True)
     QTable.read(folder / "photo.vot").write(folder / "photo.ecsv")
     return folder
 

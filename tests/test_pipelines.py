@@ -35,9 +35,12 @@ def products(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         pipelines = Path(pipelines_dir())
-        for name, rows in (("quickstart", 5000), ("photoz-train", 3000)):
-            size = ["--set", f"source.synthetic.rows={rows}"]
-            assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size, *PHOTOZ]) == 0
+        stages = ("photoz", "classify", "morphology")
+        few = [f"--set=stages.{stage}.train.epochs={n}" for stage, n in zip(stages, (8, 2, 1), strict=True)]
+        assert main(["run", str(pipelines / "quickstart.yaml"), "--quiet", *few]) == 0
+        assert main(["run", str(pipelines / "field.yaml"), "--quiet"]) == 0
+        size = ["--set", "source.synthetic.rows=5000"]
+        assert main(["run", str(pipelines / "photoz-train.yaml"), "--quiet", *size, *PHOTOZ]) == 0
         rows = ["source.synthetic.rows=6000", "stages.crossmatch.catalog.synthetic.rows=6000"]
         size = [word for setting in rows for word in ("--set", setting)]
         assert main(["run", str(pipelines / "photoz-from-specz.yaml"), "--quiet", *size, *PHOTOZ]) == 0
@@ -83,6 +86,7 @@ def galaxies(folder, n=40):
 def test_all_that_ship_are_here():
     names = {
         "quickstart",
+        "field",
         "compare",
         "photoz-train",
         "photoz-apply",
@@ -99,7 +103,8 @@ def test_all_that_ship_are_here():
 @pytest.mark.parametrize(
     "path",
     [
-        "quickstart/photoz.vot",
+        "quickstart/objects.vot",
+        "field/objects.vot",
         "photoz-train/test.vot",
         "photoz-apply/photoz.vot",
         "photoz-from-specz/photoz.vot",
@@ -145,10 +150,37 @@ def test_missing_bands_are_flagged_and_widen_the_density(products):
 
 
 def test_scores_are_of_test_rows_and_beat_the_baseline(products):
-    scores = json.loads((products / "quickstart/metrics.json").read_text())
-    table = Table.read(products / "quickstart/photoz.vot")
-    assert scores["overall"]["n"] == np.sum(table["split"] == "test")
+    scores = json.loads((products / "photoz-train/metrics.json").read_text())
+    table = Table.read(products / "photoz-train/test.vot")
+    assert scores["overall"]["n"] == len(table)
     assert scores["overall"]["sigma_nmad"]["value"] < scores["baseline"]["sigma_nmad"] / 1.5
+
+
+def test_quickstart_covers_the_whole_chain(products):
+    table = Table.read(products / "quickstart/objects.vot")
+    scored = json.loads((products / "quickstart/redshifts.json").read_text())
+    galaxies = np.isfinite(np.ma.filled(table["z_phot"].astype(float), np.nan))
+    assert 0 < scored["overall"]["n"] <= np.sum(galaxies & (table["split"] == "test"))
+    assert scored["overall"]["sigma_nmad"]["value"] < scored["baseline"]["sigma_nmad"] / 1.5
+    # Stars have the size of the PSF; galaxies are larger.
+    size = np.ma.filled(table["r50_i"].astype(float), np.nan)
+    truth = Table.read(products / "quickstart/field/truth.fits", hdu=1)
+    is_star = dict(zip(truth["object_id"].tolist(), np.asarray(truth["class_true"]) == "STAR", strict=True))
+    star = np.array([is_star[i] for i in table["object_id"].tolist()])
+    assert np.nanmedian(size[star]) < np.nanmedian(size[~star])
+    page = (products / "quickstart/report.html").read_text()
+    assert page.count("<img ") > 60
+    assert len((products / "quickstart/objects.reg").read_text().splitlines()) > len(table)
+
+
+def test_field_gives_what_the_models_gave_where_they_were_trained(products):
+    """Models and images are those of the quickstart; only its `where` of stages is not in field.yaml."""
+    trained, applied = (Table.read(products / f"{name}/objects.vot") for name in ("quickstart", "field"))
+    assert trained["object_id"].tolist() == applied["object_id"].tolist()
+    z, again = (np.ma.filled(t["z_phot"].astype(float), np.nan) for t in (trained, applied))
+    known = np.isfinite(z)
+    np.testing.assert_allclose(again[known], z[known], rtol=1e-5)
+    np.testing.assert_array_equal(trained["concentration_i"], applied["concentration_i"])
 
 
 def test_only_test_rows_are_delivered_by_photoz_train(products):

@@ -179,6 +179,9 @@ def _warnings(learner: Learner, everything: Examples, parts: Mapping[str, np.nda
     """What the user should know of the rows; raises TrainingError where an input holds the target."""
     card, rows = learner.card, parts["train"]
     columns = inputs_of(card, everything.tensors, rows)
+    if not learner.recipe.errors:
+        # The network does not see them.
+        columns = {name: values for name, values in columns.items() if not name.startswith("flux_err_")}
     target = everything.target[rows]
     notes = [
         note for one in target.reshape(len(rows), -1).T for note in check_inputs(columns, one, learner.recipe.allow)
