@@ -38,7 +38,7 @@ z_spec = galaxies["z_spec"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True, sharey=True, layout="constrained")
 for ax, (blue, red) in zip(axes, ["gr", "ri"], strict=True):
     ax.scatter(z_spec, magnitude[blue] - magnitude[red], s=2, c=magnitude["r"], cmap="viridis_r", vmin=17, vmax=21.5)
-    ax.set(xlabel="redshift", ylabel=f"{blue} - {red} (AB mag)", ylim=(-0.6, 2.2))
+    ax.set(xlabel="redshift", ylabel=f"{blue} - {red} (AB mag)", xlim=(0, 0.8), ylim=(-0.2, 2.2))
 fig.colorbar(axes[0].collections[0], ax=axes, label="r (AB mag)")
 fig.suptitle("Colour and redshift of the synthetic galaxies")
 plt.show()
@@ -182,7 +182,8 @@ except SpecError as error:
     print(error)
 
 # %%
-# The scores have errors by bootstrap, and the trivial method beside them:
+# The run printed the scores, with errors by bootstrap in brackets and the trivial method below. They are in a file,
+# too:
 
 import json
 
