@@ -203,12 +203,15 @@ show(brightest[:8], titles, "The brightest galaxies that lie within their stamps
 # ------
 #
 # ``shapes`` measured radii, concentration, asymmetry and more, on the image as it is. So the seeing is part of them:
-# small galaxies look larger than they are, and rounder.
+# small galaxies look larger than they are, and rounder. Where a measurement is doubtful, as for faint galaxies or those
+# with a close neighbour, the flag ``BAD_SHAPE`` is set; the value is there all the same.
 
+suspect = np.asarray(objects["flags"])[galaxies] & Flag.BAD_SHAPE != 0
 fig, ax = plt.subplots(figsize=(4.8, 3.8), layout="constrained")
-points = ax.scatter(
-    objects["r_half"][galaxies], objects["r50_i"][galaxies], c=measured_mag[galaxies], s=14, cmap="viridis_r"
-)
+true_radius, radius = (np.asarray(objects[name])[galaxies] for name in ("r_half", "r50_i"))
+ax.scatter(true_radius[suspect], radius[suspect], s=14, facecolors="none", edgecolors="0.6", label="BAD_SHAPE")
+points = ax.scatter(true_radius[~suspect], radius[~suspect], c=measured_mag[galaxies][~suspect], s=14, cmap="viridis_r")
+ax.legend(loc="upper right")
 ax.plot([0.1, 3], [0.1, 3], "k-", lw=1)
 ax.axhline(0.4, color="k", ls=":", lw=1)
 ax.set(xscale="log", yscale="log", xlabel="true half-light radius (arcsec)", ylabel="measured, r50_i (arcsec)")
@@ -221,10 +224,11 @@ plt.show()
 # Galaxies with similar vectors look alike, and lie alike:
 
 hog = np.asarray(objects["hog"])
-longest = galaxies[np.argmax(objects["ellipticity"][galaxies])]
-alike = galaxies[np.argsort(np.linalg.norm(hog[galaxies] - hog[longest], axis=1))][:8]
+bright = brightest[:40]
+longest = bright[np.argmax(objects["ellipticity"][bright])]
+alike = bright[np.argsort(np.linalg.norm(hog[bright] - hog[longest], axis=1))][:8]
 titles = ["this one"] + [f"distance {np.linalg.norm(hog[row] - hog[longest]):.1f}" for row in alike[1:]]
-show(alike, titles, "The most elongated galaxy, and those with the most similar HoG")
+show(alike, titles, "The most elongated of the 40 brightest galaxies, and those with the most similar HoG")
 
 # %%
 # Redshifts

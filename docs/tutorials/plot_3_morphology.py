@@ -32,10 +32,15 @@ from astrokeras.synthetic.galaxies import galaxy_stamps
 galaxies = galaxy_stamps(1400, size=48, system="lsst", bands=["g", "r", "i"], mag=(16.5, 19), seed=1)
 radius = galaxies["r_half"].to_value("arcsec")
 galaxies = galaxies[(radius > 0.7) & (radius < 3)]
-galaxies["object_id", "stamp", "morphology_true", "z_spec", "mag", "r_half"].info()
+galaxies["object_id", "morphology_true", "z_spec", "mag", "r_half"][:4]
 
 # %%
-# The column ``stamp`` has cells (y, x, band): 48 by 48 pixels in g, r, i. One row of pictures for each type:
+# The column ``stamp`` has cells (y, x, band): 48 by 48 pixels in g, r, i, in nJy.
+
+print(galaxies["stamp"].shape, galaxies["stamp"].unit, galaxies["stamp"].info.meta)
+
+# %%
+# One row of pictures for each type:
 
 CLASSES = ["elliptical", "lenticular", "spiral", "barred", "edge-on", "irregular"]
 
