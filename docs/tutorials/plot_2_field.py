@@ -203,8 +203,8 @@ show(brightest[:8], titles, "The brightest galaxies that lie within their stamps
 # ------
 #
 # ``shapes`` measured radii, concentration, asymmetry and more, on the image as it is. So the seeing is part of them:
-# small galaxies look larger than they are, and rounder. Where a measurement is doubtful, as for faint galaxies or those
-# with a close neighbour, the flag ``BAD_SHAPE`` is set; the value is there all the same.
+# small galaxies look larger than they are, and rounder. Where a measurement is doubtful, as for faint galaxies or
+# those with a close neighbour, the flag ``BAD_SHAPE`` is set; the value is there all the same.
 
 suspect = np.asarray(objects["flags"])[galaxies] & Flag.BAD_SHAPE != 0
 fig, ax = plt.subplots(figsize=(4.8, 3.8), layout="constrained")
@@ -220,15 +220,23 @@ fig.colorbar(points, label="i (AB mag)")
 plt.show()
 
 # %%
-# ``hog``, a histogram of oriented gradients, tells where the edges in a stamp point to: a vector of 900 numbers.
-# Galaxies with similar vectors look alike, and lie alike:
+# ``hog``, histograms of oriented gradients, tells in which directions the light rises, cell by cell of 8 pixels: a
+# vector of 900 numbers, made for models more than for people. In the middle of the stamp one can still read it. The
+# light of an elongated galaxy rises mostly across its long side, that of a round one in all directions:
 
-hog = np.asarray(objects["hog"])
-bright = brightest[:40]
-longest = bright[np.argmax(objects["ellipticity"][bright])]
-alike = bright[np.argsort(np.linalg.norm(hog[bright] - hog[longest], axis=1))][:8]
-titles = ["this one"] + [f"distance {np.linalg.norm(hog[row] - hog[longest]):.1f}" for row in alike[1:]]
-show(alike, titles, "The most elongated of the 40 brightest galaxies, and those with the most similar HoG")
+hog = np.asarray(objects["hog"]).reshape(len(objects), 5, 5, 2, 2, 9)  # blocks (y, x), cells (y, x), orientations
+middle = hog[:, 2, 2].sum(axis=(1, 2))
+bright = brightest[:20]
+order = bright[np.argsort(-objects["ellipticity"][bright])]
+
+fig, axes = plt.subplots(1, 4, figsize=(9.4, 2.5), width_ratios=[1, 1.4, 1, 1.4], layout="constrained")
+for (left, right), row in zip((axes[:2], axes[2:]), (order[0], order[-1]), strict=True):
+    left.imshow(in_color(*np.moveaxis(objects["stamp"][row].value, -1, 0)), origin="lower")
+    left.set(xticks=[], yticks=[])
+    left.set_title(f"ellipticity {objects['ellipticity'][row]:.2f}", fontsize=9)
+    right.bar(np.arange(10, 180, 20), middle[row], width=18)
+    right.set(xlabel="direction in the image (deg)", ylabel="gradients", xticks=range(0, 181, 45), ylim=(0, 1.6))
+plt.show()
 
 # %%
 # Redshifts
