@@ -64,7 +64,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "plot_gallery": True,
     "image_scrapers": ("matplotlib",),
-    "min_reported_time": 0,
+    "write_computation_times": False,
 }
 
 autodoc_typehints = "none"
