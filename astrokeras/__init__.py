@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Background": "astrokeras.features.background",
+    "Background": "astrokeras.exposures.background",
     "Catalog": "astrokeras.ingest.catalog",
     "Classify": "astrokeras.tasks.classify",
     "ColorHistogram": "astrokeras.features.color_profile",
@@ -20,7 +20,7 @@ _HOMES = {
     "Hog": "astrokeras.features.hog",
     "Magnitudes": "astrokeras.features.colors",
     "Morphology": "astrokeras.tasks.morphology",
-    "PSF": "astrokeras.features.psf",
+    "PSF": "astrokeras.exposures.psf",
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
     "Shapes": "astrokeras.features.shapes",

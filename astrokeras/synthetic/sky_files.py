@@ -15,7 +15,7 @@ from ..export.atomic import replacing
 from ..fields import Field
 from ..images.image import Image, Pixel
 from .cameras import BETA
-from .image_files import image_hdus, write_hdus
+from .image_hdus import image_hdus, write_hdus
 from .population import CLASSES
 from .scene import Recipe, Scene
 from .shapes import type_names, whole_radius, winding_names
