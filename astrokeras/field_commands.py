@@ -58,7 +58,7 @@ def inject(options: Namespace) -> int:
 def _images(options: Namespace) -> dict[str, Any]:
     """Images to inject into: named, or those of a pipeline, with its settings of the detection."""
     from .images.reader import open_image
-    from .ingest.detection_options import DetectionOptions
+    from .photometry.detection_options import DetectionOptions
 
     first = Path(options.images[0])
     if first.suffix not in (".yaml", ".yml"):

@@ -35,9 +35,14 @@ def _text(part: type) -> str:
 def _parameters(model: type[BaseModel]) -> Table:
     table = Table("parameter", "type", "default", box=None)
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+        default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
         table.add_row(name, _type_name(field.annotation), default)
     return table
+
+
+def _shown(default: Any) -> str:
+    """Default of a parameter; one with parameters of its own is shown below."""
+    return f"{type(default).__name__}()" if isinstance(default, BaseModel) else repr(default)
 
 
 def _inner(model: type[BaseModel]) -> list[type[BaseModel]]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from astropy.table import QTable, Table
 
 
+#: Rows that `Source.read_table` reads at once.
+_ROWS = 262_144
+
+
 class Configured(BaseModel):
     """A part with parameters: immutable, and a misspelt parameter is an error."""
 
@@ -97,6 +101,22 @@ class Source(Configured):
         ``meta["rows_read"]`` of the result holds the number of rows before ``where``.
         """
         raise NotImplementedError
+
+    def read_table(self, columns: Iterable[str] | None = None) -> QTable:
+        """Read all rows as one table: for use from Python, where they fit into memory.
+
+        Parameters
+        ----------
+        columns : iterable of str, optional
+            Names of columns; by default all of `fields`.
+        """
+        from .chunk import concatenate
+
+        names = [field.name for field in self.fields()] if columns is None else list(columns)
+        parts = [self.read(part, names) for part in self.partitions(_ROWS)]
+        table = concatenate(parts)
+        table.meta["rows_read"] = sum(part.meta["rows_read"] for part in parts)
+        return table
 
 
 class Stage(Configured):

@@ -41,9 +41,9 @@ CLASSES = {
     "gz1": ("elliptical", "edge_on", "merger", *SPIRALS),
 }
 RECIPES = {
-    "efigi": {"target": "class_true", "epochs": 30},
-    "ttype": {"target": "T", "epochs": 30},
-    "gz1": {"target": "class_true", "epochs": 60},
+    "efigi": {"target": "class_true", "epochs": 25},
+    "ttype": {"target": "T", "epochs": 25},
+    "gz1": {"target": "class_true", "epochs": 50},
 }
 
 

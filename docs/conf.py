@@ -1,6 +1,7 @@
 """Sphinx configuration: astropy's shared settings, and what is ours."""
 
 import os
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -23,13 +24,13 @@ except PackageNotFoundError:
     release = "development version"
 version = release
 
-extensions += ["myst_parser"]
+extensions += ["myst_parser", "sphinx_gallery.gen_gallery"]
 # Not used here, and they ask for graphviz and for a plot directory.
 for unused in ("sphinx.ext.inheritance_diagram", "matplotlib.sphinxext.plot_directive"):
     if unused in extensions:
         extensions.remove(unused)
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns += ["changes", "_build"]
+exclude_patterns += ["changes", "_build", "tutorials"]
 myst_heading_anchors = 3
 
 html_title = f"astrokeras {release}"
@@ -51,6 +52,21 @@ nitpick_ignore_regex = [
     ),
 ]
 
+# The tutorials are executed; one that fails, fails the build.
+sphinx_gallery_conf = {
+    "examples_dirs": "tutorials",
+    "gallery_dirs": "generated/tutorials",
+    "filename_pattern": r"/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "plot_gallery": True,
+    "image_scrapers": ("matplotlib",),
+    "write_computation_times": False,
+}
+
 autodoc_typehints = "none"
 autoclass_content = "class"
 numpydoc_show_class_members = False
@@ -62,7 +78,15 @@ def without_signature(app, what, name, obj, options, signature, return_annotatio
     return ("", None) if what == "class" and hasattr(obj, "model_fields") else None
 
 
+def add_report(app, failed):
+    """Put the report that a tutorial has written beside its page."""
+    report = HERE / "tutorials" / "field-tutorial" / "report.html"
+    if failed is None and report.exists():
+        shutil.copy(report, Path(app.outdir) / "generated" / "tutorials" / "field-report.html")
+
+
 def setup(app):
     """Write the generated pages before Sphinx looks for its sources."""
     app.connect("builder-inited", lambda app: reference.write(HERE / "generated"))
+    app.connect("build-finished", add_report)
     app.connect("autodoc-process-signature", without_signature)

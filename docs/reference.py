@@ -85,7 +85,8 @@ def describe(classes: list[type[Configured]]) -> list[str]:
     told = on_other_pages() | (set() if issubclass(classes[0], Source) else sources())
     sections = []
     for cls in classes:
-        inner = [model for model in settings(cls) if model not in told]
+        # A source may hold another one, which has a section of its own.
+        inner = [model for model in settings(cls) if model not in told and model not in classes]
         told |= set(inner)
         head = [f".. _{kind_of(cls)}-{cls.name}:", heading(cls.name, "-"), entry(cls)]
         sections.append("\n\n".join([*head, *map(entry, inner)]))

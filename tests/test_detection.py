@@ -10,9 +10,9 @@ from astrokeras import Colors, Extent
 from astrokeras.errors import IngestError
 from astrokeras.flags import Flag
 from astrokeras.images.image import Pixel
-from astrokeras.ingest.detection import detect
-from astrokeras.ingest.detection_options import aperture_name
-from astrokeras.ingest.psf_model import Psf
+from astrokeras.photometry.detection import detect
+from astrokeras.photometry.detection_options import aperture_name
+from astrokeras.photometry.psf_model import Psf
 
 #: The PSFs of `scenes.field`, for tests of something else.
 PSF_R = {"r": Psf.moffat(3.0, 3.0, 20)}
@@ -27,6 +27,12 @@ def robust(values):
 @pytest.fixture(scope="module")
 def field():
     return scenes.field(size=440, count=70)
+
+
+@pytest.fixture(scope="module")
+def corner(field):
+    """A corner of the field, for tests that need few objects."""
+    return [scenes.image(one.data[:260, :260], one.band, one.wcs) for one in field[0]]
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +114,10 @@ def test_stars_at_a_signal_to_noise_ratio_of_ten_are_found():
     assert len(table) - near.sum() < 12
 
 
-def test_nine_tiles_give_the_catalog_of_one(field):
-    images = field[0]
-    whole = detect(images, psf=PSF, tile=1024)
-    parts = detect(images, psf=PSF, tile=150, overlap=70)
+def test_nine_tiles_give_the_catalog_of_one(corner):
+    whole = detect(corner, psf=PSF, tile=1024)
+    parts = detect(corner, psf=PSF, tile=90, overlap=70)
+    assert len(whole) > 15
     assert sorted(whole["object_id"]) == sorted(parts["object_id"])
     whole, parts = (t[np.argsort(t["object_id"])] for t in (whole, parts))
     for name in whole.colnames[1:]:
@@ -119,9 +125,10 @@ def test_nine_tiles_give_the_catalog_of_one(field):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_same_input_gives_same_bytes(field, table):
-    again = detect(field[0], tile=2048)
-    assert all(np.asarray(again[n]).tobytes() == np.asarray(table[n]).tobytes() for n in table.colnames)
+def test_same_input_gives_same_bytes(corner):
+    first, again = (detect(corner[:1]) for _ in range(2))
+    assert len(first) > 15
+    assert all(np.asarray(again[n]).tobytes() == np.asarray(first[n]).tobytes() for n in first.colnames)
 
 
 def test_a_pair_is_separated_and_shares_its_light():
@@ -200,17 +207,19 @@ def test_an_object_off_the_image_of_a_band_lacks_that_band(field):
 
 def test_noise_that_is_correlated_makes_errors_larger():
     rng = np.random.default_rng(8)
-    shape, fwhm, flux = (560, 560), 3.5, 400.0
-    x, y = (v.ravel() + rng.uniform(-0.5, 0.5, 196) for v in np.meshgrid(*[np.linspace(25, 535, 14)] * 2))
-    clean = scenes.stars(shape, x, y, np.where(np.arange(196) < 20, 2e4, flux), fwhm)
+    shape, fwhm, flux = (480, 480), 3.5, 400.0
+    x, y = (v.ravel() + rng.uniform(-0.5, 0.5, 144) for v in np.meshgrid(*[np.linspace(25, 455, 12)] * 2))
+    clean = scenes.stars(shape, x, y, np.where(np.arange(144) < 12, 2e4, flux), fwhm)
     noise = [ndimage.gaussian_filter(rng.normal(0, 1, shape), 0.9) for _ in "ri"]
     images = [scenes.image(clean + n / n.std(), band, scenes.grid(shape)) for n, band in zip(noise, "ri", strict=True)]
     table = detect(images, psf=dict.fromkeys("ri", Psf.moffat(fwhm, 3.0, 21)), apertures=(3.0,))
-    rows, near = scenes.matched(table, x[20:], y[20:])
+    rows, near = scenes.matched(table, x[12:], y[12:])
     assert near.all()
-    for name in ("psf_r", "total_r", "psf_i", "total_i"):
-        pull = (table[f"flux_{name}"][rows].value - flux) / table[f"flux_err_{name}"][rows].value
-        assert 0.85 < robust(pull) < 1.18, name
+    # The noise of the bands is independent: 264 pulls, whose width is known to 7 %.
+    for kind in ("psf", "total"):
+        names = [f"{kind}_{band}" for band in "ri"]
+        pulls = [(table[f"flux_{n}"][rows].value - flux) / table[f"flux_err_{n}"][rows].value for n in names]
+        assert 0.85 < robust(np.concatenate(pulls)) < 1.18, kind
     # Errors of colour fluxes are those of colours: the factor to the total flux is one for both bands.
     relative = [table[f"flux_err_{b}"][rows].value / table[f"flux_{b}"][rows].value for b in "ri"]
     pull = np.log(table["flux_r"][rows].value / table["flux_i"][rows].value) / np.hypot(*relative)
@@ -264,29 +273,29 @@ def test_pixels_of_another_size_give_the_same_fluxes():
         assert np.median(table[name][rows[alone]].value / flux[alone]) == pytest.approx(1, abs=0.02)
 
 
-def test_the_sky_is_subtracted(field):
-    images, x, y, flux = field
-    yy, xx = np.indices(images[0].shape)
-    lifted = scenes.image(images[0].data + 50 + 0.02 * xx + 0.01 * yy, "r", images[0].wcs)
-    plain, moved = (detect([one], psf=PSF_R) for one in (images[0], lifted))
+def test_the_sky_is_subtracted(field, corner):
+    _, x, y, flux = field
+    yy, xx = np.indices(corner[0].shape)
+    lifted = scenes.image(corner[0].data + 50 + 0.02 * xx + 0.01 * yy, "r", corner[0].wcs)
+    plain, moved = (detect([one], psf=PSF_R) for one in (corner[0], lifted))
     a, near = scenes.matched(plain, x, y)
     b, also = scenes.matched(moved, x, y)
     both = near & also & (flux > 500)
-    assert both.sum() > 25
+    assert both.sum() > 12
     ratio = moved["flux_psf_r"][b[both]] / plain["flux_psf_r"][a[both]]
     assert np.median(np.abs(ratio - 1)) < 0.01
 
 
-def test_counts_stay_counts_and_scale(field):
+def test_counts_stay_counts_and_scale(corner):
     from dataclasses import replace
 
-    one = field[0][0]
+    one = corner[0]
     table = detect([replace(one, unit="ct")], psf=PSF_R)
     assert table["flux_r"].unit == u.ct
     assert table["flux_r"].info.meta["photometry"] == "aperture"
     assert table["flux_total_r"].info.meta == {"filter": "SLOAN/SDSS.r", "photometry": "kron", "dereddened": "no"}
     with pytest.raises(IngestError, match="different units: 'ct', 'nJy'"):
-        detect([replace(one, unit="ct"), field[0][1]])
+        detect([replace(one, unit="ct"), corner[1]])
 
 
 def test_an_empty_sky_gives_no_rows():

@@ -6,11 +6,10 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from astrokeras.flags import Flag
-from astrokeras.images.psf_files import read_psfield
 from astrokeras.images.reader import read_image
-from astrokeras.ingest.detection import detect
 from astrokeras.ingest.images import Images
-from astrokeras.ingest.psf_files import psf_of
+from astrokeras.photometry.detection import detect
+from astrokeras.photometry.psf_files import psf_of, read_psfield
 
 
 def magnitudes(table, name):

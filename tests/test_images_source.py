@@ -17,10 +17,11 @@ from astrokeras.cli import main
 from astrokeras.errors import IngestError, ModelError
 from astrokeras.fields import by_name
 from astrokeras.flags import Flag
-from astrokeras.ingest.detection import detect
-from astrokeras.ingest.forced import ForcedPhotometry, forced_photometry
+from astrokeras.ingest.forced import ForcedPhotometry
 from astrokeras.ingest.images import Images
-from astrokeras.ingest.psf_model import Psf
+from astrokeras.photometry import forced_photometry
+from astrokeras.photometry.detection import detect
+from astrokeras.photometry.psf_model import Psf
 from astrokeras.testing import check_stage
 
 
@@ -123,7 +124,7 @@ def test_files_that_cannot_serve_are_named(source, folder, tmp_path):
     header = scenes.grid((40, 40)).to_header()
     fits.PrimaryHDU(data, header).writeto(tmp_path / "r.fits")
     counts = Images(files=f"{tmp_path}/{{band}}.fits", bands=("r",))
-    with pytest.raises(IngestError, match=r"zero point in the layout: `layout: \{calibration"):
+    with pytest.raises(IngestError, match=r"`layout:` with `calibration: \[\{zero_point"):
         list(counts.partitions(10))
     stated = Images(files=counts.files, bands=("r",), layout={"calibration": [{"zero_point": 31.4}]})
     assert len(list(stated.partitions(10))) == 1

@@ -31,9 +31,9 @@ LAYERS = (
         "fits_hdus",
     },
     {"fields", "units", "registry", "spec", "executors", "networks", "expression", "split", "identifiers"},
-    {"chunk", "surveys", "images"},
+    {"chunk", "surveys", "images", "photometry"},
     {"stage", "trainable", "store", "models"},
-    {"targets", "walk", "plan", "ingest", "features", "tasks", "export", "synthetic"},
+    {"targets", "walk", "plan", "ingest", "exposures", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
     {"runner", "barrier", "chains", "outputs"},
     {"cli", "commands", "field_commands", "part_help", "pipeline"},
@@ -42,7 +42,7 @@ LAYERS = (
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 
 # Stages, sources and outputs are callable without a pipeline, and a plan knows them by their contract only.
-STAGES = {"ingest", "features", "tasks", "export", "synthetic"}
+STAGES = {"ingest", "exposures", "features", "tasks", "export", "synthetic"}
 FORBIDDEN_PAIRS = {(part, above) for part in STAGES | {"stage"} for above in ("plan", "runner", "spec", "executors")}
 FORBIDDEN_PAIRS |= {("plan", part) for part in STAGES}
 
@@ -72,7 +72,7 @@ LIBRARIES = {
     "rail": set(),  # the plug-in lies outside of the package, in rail/
     "pickle": {"testing"},  # tests that a stage can be sent to a worker
     "joblib": set(),
-    "photutils": PIXELS,
+    "photutils": {"photometry"},
     "skimage": PIXELS,
     "numba": PIXELS,
     "reproject": PIXELS,

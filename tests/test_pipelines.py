@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import frames
 import numpy as np
 import pytest
 import scenes
@@ -55,6 +56,10 @@ def products(tmp_path_factory):
         size = ["--set", "source.synthetic.rows=2000", "--set", "source.synthetic.missing=0.2"]
         for name in ("photoz-apply", "starqso-apply"):
             assert main(["run", str(pipelines / f"{name}.yaml"), "--quiet", *size]) == 0
+        frames.write(here / "counts.fits").write(here / "stars.ecsv")
+        catalog = "stages.calibrate.catalog={files: stars.ecsv, bands: [g, r]}"
+        given = ["--set", "vars.images=counts.fits", "--set", catalog]
+        assert main(["run", str(pipelines / "calibrate.yaml"), "--quiet", *given]) == 0
         galaxies(here / "efigi")
         small = ["split.folds=2", *(f"stages.morphology.train.{p}" for p in ("epochs=1", "members=1", "threads=1"))]
         small += ["stages.morphology.train.stamp={size: 16, widths: [4]}", "vars.classes=[E, Slate]"]
@@ -96,6 +101,7 @@ def test_all_that_ship_are_here():
         "morphology-train",
         "morphology-apply",
         "detect",
+        "calibrate",
     }
     assert {p.stem for p in Path(pipelines_dir()).glob("*.yaml")} == names
 
@@ -114,6 +120,7 @@ def test_all_that_ship_are_here():
         "morphology-train/out-of-fold.vot",
         "morphology-apply/morphology.vot",
         "detect/objects.vot",
+        "calibrate/exposures.vot",
     ],
 )
 def test_votables_are_valid(products, path):
@@ -221,6 +228,14 @@ def test_images_give_a_catalog(products):
     color = np.ma.filled(table["color_r_i"].astype(float), np.nan)
     assert len(table) > 25
     assert np.nanmedian(color) == pytest.approx(2.5 * np.log10(1.5), abs=0.03)
+
+
+def test_images_are_calibrated(products):
+    row = parse(products / "calibrate/exposures.vot").get_first_table().to_table()[0]
+    assert row["flags"] == 0
+    assert abs(row["zero_point_fit"] - frames.ZERO_POINT) < 4 * row["zero_point_err"] + 0.005
+    assert row["psf_fwhm"] == pytest.approx(2.3548 * frames.SIGMA * frames.SCALE, rel=0.03)
+    assert row["sky"] == pytest.approx(frames.SKY, abs=0.3)
 
 
 @pytest.mark.parametrize("name", ["boss-photoz", "lsst-photoz", "sdss-starqso", "atlas-wise-starqso"])

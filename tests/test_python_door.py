@@ -364,3 +364,24 @@ def test_a_pipeline(tmp_path, monkeypatch):
     Path("p.yaml").write_text(text.replace("[g, r]", "[g, q]"))
     with pytest.raises(SpecError, match=r"p.yaml:6:5: colors reads 'flux_q'"):
         Pipeline.read("p.yaml")
+
+
+def test_a_source_gives_all_its_rows_as_a_table(monkeypatch):
+    monkeypatch.setattr("astrokeras.stage._ROWS", 70)
+    source = Synthetic(rows=150, seed=2, where="flux_r > 20000")
+    whole = source.read(next(iter(source.partitions(150))), [field.name for field in source.fields()])
+    table = source.read_table()
+    assert table.colnames == [field.name for field in source.fields()]
+    assert 0 < len(table) < 150 and table.meta["rows_read"] == 150
+    for name in table.colnames:
+        np.testing.assert_array_equal(table[name], whole[name])
+    assert table["flux_r"].info.meta == whole["flux_r"].info.meta
+    assert source.read_table(["z_spec", "ra"]).colnames == ["z_spec", "ra"]
+
+
+def test_every_name_of_the_door_leads_somewhere():
+    import astrokeras
+
+    assert set(astrokeras.__all__) == set(astrokeras._HOMES)
+    for name in astrokeras.__all__:
+        assert getattr(astrokeras, name).__name__ == name

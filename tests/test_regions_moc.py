@@ -20,7 +20,7 @@ from astrokeras.stage import Product
 from astrokeras.synthetic.sky import simulate
 
 CLASS = Field(name="class_phot", kind="str")
-AXES = (Field(name="r", unit="arcsec"), Field(name="q"), Field(name="pa", unit="deg"))
+AXES = (Field(name="r", unit="arcsec"), Field(name="b", unit="arcsec"), Field(name="q"), Field(name="pa", unit="deg"))
 FIELDS = (OBJECT_ID, RA, DEC, CLASS, *AXES)
 
 
@@ -32,6 +32,7 @@ def table(n=5):
             "dec": np.append(np.full(n - 1, 2.0), np.nan) * u.deg,
             "class_phot": np.array(["GALAXY", "STAR", "a{b}#c", "", "QSO"])[:n],
             "r": np.array([3.0, 2.0, np.nan, 1.0, 1.0])[:n] * u.arcsec,
+            "b": np.array([1.2, 1.0, np.nan, 1.0, 1.0])[:n] * u.arcsec,
             "q": np.array([0.4, 0.5, 1.0, 1.0, 1.0])[:n],
             "pa": np.array([30.0, 0.0, 0.0, 90.0, 0.0])[:n] * u.deg,
         }
@@ -85,6 +86,14 @@ def test_ellipses_lie_along_the_position_angle(tmp_path):
     assert type(found[2]).__name__ == "CircleSkyRegion"
 
 
+def test_an_ellipse_has_a_minor_axis_or_an_axis_ratio(tmp_path):
+    shape = {"shape": "ellipse", "major": "r", "angle": "pa"}
+    ratio = Regions(path=str(tmp_path / "a.reg"), ratio="q", **shape)
+    minor = Regions(path=str(tmp_path / "b.reg"), minor="b", **shape)
+    one, other = (written(output, tmp_path, table()).read_text() for output in (ratio, minor))
+    assert "ellipse(" in one and one == other
+
+
 def test_points_and_one_colour(tmp_path):
     output = Regions(path=str(tmp_path / "a.reg"), shape="point", color="#ff8800", label="class_phot")
     path = written(output, tmp_path, table(), table(3)[:0])
@@ -97,8 +106,9 @@ def test_points_and_one_colour(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"shape": "ellipse", "major": "r"}, "needs the columns major, ratio and angle; given: major"),
-        ({"major": "r"}, "belongs to the shape ellipse"),
+        ({"shape": "ellipse", "major": "r"}, "needs the columns major, angle, and either minor or ratio; given: major"),
+        ({"shape": "ellipse", "major": "r", "minor": "b", "ratio": "q", "angle": "a"}, "either minor or ratio"),
+        ({"minor": "r"}, "minor belongs to the shape ellipse"),
         ({"columns": ["ra"]}, "takes no columns"),
         ({"colors": {"STAR": "red; rm"}}, "colors.STAR"),
     ],

@@ -8,11 +8,11 @@ from test_cutouts import SCALE, objects, tan, write
 from astrokeras.errors import IngestError
 from astrokeras.flags import Flag
 from astrokeras.images.image import Pixel
-from astrokeras.images.noise import blank, correlation_factor
 from astrokeras.images.reader import read_image
 from astrokeras.images.resample import map_of, resample, samples
 from astrokeras.ingest.cutouts import Cutouts
 from astrokeras.ingest.regridding import north_up
+from astrokeras.photometry.noise_correlation import blank, correlation_factor
 
 #: FWHM of 2.35 pixels: a well sampled survey image has no less.
 SIGMA = 1.0

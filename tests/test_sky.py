@@ -300,3 +300,42 @@ def test_command(tmp_path, capsys):
     assert (tmp_path / "a" / "sky-r-1.fits").exists()
     assert main(["simulate", "--out", str(tmp_path / "a"), "--bands", "r,q"]) == 1
     assert "bands: sdss has no band 'q'" in capsys.readouterr().err
+
+
+def test_stamps_of_galaxies_have_the_light_of_their_magnitude_and_the_noise_of_the_sky():
+    from astrokeras.synthetic.cameras import conditions
+    from astrokeras.synthetic.galaxies import galaxy_stamps
+
+    table = galaxy_stamps(60, size=80, system="lsst", bands=("r", "i"), mag=(19, 22), seed=4)
+    assert table["stamp"].shape == (60, 80, 80, 2)
+    assert table["stamp"].info.meta == {"bands": "r,i", "pixel_scale": 0.2}
+    small = table["r_half"].to_value("arcsec") < 1.0
+    assert small.sum() > 20
+    # The reference band of LSST is i; wings of de Vaucouleurs profiles reach beyond the stamp.
+    total = table["stamp"][small, :, :, 1].sum(axis=(1, 2)).to_value("nJy")
+    lost = -2.5 * np.log10(total / 10 ** ((31.4 - table["mag"].value[small]) / 2.5))
+    assert abs(np.median(lost)) < 0.05 and np.abs(lost).max() < 0.5
+    corners = np.asarray(table["stamp"])[small][:, :10, :10, 1]
+    assert corners.std() == pytest.approx(conditions("lsst", "i").sigma, rel=0.1)
+    again = galaxy_stamps(60, size=80, system="lsst", bands=("r", "i"), mag=(19, 22), seed=4)
+    assert (again["stamp"] == table["stamp"]).all() and (again["morphology_true"] == table["morphology_true"]).all()
+
+
+def test_arms_of_stamps_wind_as_the_truth_says():
+    """The phase of two arms grows outwards, or falls: seen with east to the left, one is a Z and the other an S."""
+    from astrokeras.synthetic.galaxies import galaxy_stamps
+
+    table = galaxy_stamps(300, size=64, bands=("i",), mag=(15.5, 17.5), seed=2)
+    winding, radius = np.asarray(table["winding_true"]), table["r_half"].to_value("arcsec")
+    round_ = (winding != "") & (table["inclination"].to_value("deg") < 40) & (radius > 1.5) & (radius < 3)
+    y, x = np.mgrid[:64, :64] - 31.5
+    r, wave = np.hypot(x, y), np.exp(2j * np.arctan2(y, x))
+    rings = [(r > low) & (r < low + 3) for low in np.arange(5, 20, 3)]
+    turns = []
+    for stamp in np.asarray(table["stamp"])[round_, :, :, 0]:
+        phase = np.unwrap([np.angle((stamp * wave)[ring].sum()) for ring in rings])
+        turns.append(np.sign(np.median(np.diff(phase))))
+    turns, seen = np.array(turns), winding[round_]
+    assert len(seen) > 15 and set(seen) == {"S", "Z"}
+    # From the middle of a Z up and then to the left: counterclockwise.
+    assert np.mean(turns == np.where(seen == "Z", 1, -1)) > 0.8

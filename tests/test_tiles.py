@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astrokeras.ingest.tiles import cut, spread
+from astrokeras.photometry.tiles import cut, spread
 
 SHAPES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 

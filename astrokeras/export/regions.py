@@ -42,9 +42,10 @@ class Regions(Output):
         value, the object gets a circle.
     radius : float
         Radius of circles, in arcsec.
-    major, ratio, angle : str, optional
-        Columns with the semi-major axis (an angle), the axis ratio, and the position angle of the major axis, east of
-        north.
+    major, minor, angle : str, optional
+        Columns with the semi-axes (angles), and the position angle of the major axis, east of north.
+    ratio : str, optional
+        Column with the axis ratio, in place of ``minor``.
     scale : float
         Factor on the semi-major axis: 2 draws ellipses of twice the half-light radius.
     label : str, optional
@@ -63,6 +64,7 @@ class Regions(Output):
     shape: Literal["circle", "ellipse", "point"] = "circle"
     radius: float = Parameter(default=2.0, gt=0, le=3600)
     major: str | None = None
+    minor: str | None = None
     ratio: str | None = None
     angle: str | None = None
     scale: float = Parameter(default=1.0, gt=0, le=100)
@@ -73,12 +75,11 @@ class Regions(Output):
     @model_validator(mode="after")
     def _what_belongs_together(self) -> Self:
         if self.columns is not None:
-            raise ValueError("regions takes no columns: name them as label, color, major, ratio, angle")
-        given = [name for name in ("major", "ratio", "angle") if getattr(self, name) is not None]
-        if self.shape == "ellipse" and len(given) < 3:
-            raise ValueError(
-                f"an ellipse needs the columns major, ratio and angle; given: {', '.join(given) or 'none'}"
-            )
+            raise ValueError("regions takes no columns: name them as label, color, major, minor, ratio, angle")
+        given = [name for name in ("major", "minor", "ratio", "angle") if getattr(self, name) is not None]
+        if self.shape == "ellipse" and set(given) not in ({"major", "minor", "angle"}, {"major", "ratio", "angle"}):
+            found = ", ".join(given) or "none"
+            raise ValueError(f"an ellipse needs the columns major, angle, and either minor or ratio; given: {found}")
         if self.shape != "ellipse" and given:
             raise ValueError(f"{given[0]} belongs to the shape ellipse, not to {self.shape}")
         return self
@@ -92,7 +93,7 @@ class Regions(Output):
             If a column is unknown, or its unit is not that of what it shall be.
         """
         have = by_name(available)
-        named = [n for n in (self.label, self.major, self.ratio, self.angle) if n is not None]
+        named = [n for n in (self.label, self.major, self.minor, self.ratio, self.angle) if n is not None]
         if self.color in have:
             named.append(self.color)
         elif self.colors or not re.fullmatch(r"([A-Za-z]+[0-9]*|#[0-9A-Fa-f]{6})", self.color):
@@ -100,7 +101,7 @@ class Regions(Output):
         for name in (RA.name, DEC.name, *named):
             if name not in have:
                 raise ChunkError(f"regions: no column {name!r}{did_you_mean(name, have)}")
-        for name, unit in ((self.major, "arcsec"), (self.angle, "deg")):
+        for name, unit in ((self.major, "arcsec"), (self.minor, "arcsec"), (self.angle, "deg")):
             if name is not None and not converts(have[name].unit or "", unit):
                 raise ChunkError(f"regions: column {name!r} has unit {have[name].unit!r}, needs one like {unit!r}")
         return tuple(have[name] for name in dict.fromkeys((RA.name, DEC.name, *named)))
@@ -123,8 +124,9 @@ class Regions(Output):
         there = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
         shapes = self._circles(len(chunk)) if self.shape != "point" else ["point"] * len(chunk)
         if self.shape == "ellipse":
-            axes = (column(self.major, "arcsec"), column(self.ratio, ""), column(self.angle, "deg"))
-            shapes = self._ellipses(shapes, *axes)
+            major = column(self.major, "arcsec")
+            minor = column(self.minor, "arcsec") if self.minor else major * column(self.ratio, "")
+            shapes = self._ellipses(shapes, major * self.scale, minor * self.scale, column(self.angle, "deg"))
         texts = _texts(chunk[self.label]) if self.label else None
         kinds = _texts(chunk[self.color]) if self.color in known else None
         lines = []
@@ -141,8 +143,7 @@ class Regions(Output):
     def _circles(self, n: int) -> list[str]:
         return [f'circle ,{self.radius:.3f}"'] * n
 
-    def _ellipses(self, circles: list[str], major: np.ndarray, ratio: np.ndarray, angle: np.ndarray) -> list[str]:
-        major, minor = major * self.scale, major * ratio * self.scale
+    def _ellipses(self, circles: list[str], major: np.ndarray, minor: np.ndarray, angle: np.ndarray) -> list[str]:
         good = np.isfinite(major) & np.isfinite(minor) & np.isfinite(angle) & (major > 0) & (minor > 0)
         # The first axis of DS9 lies along right ascension at angle 0; both angles run from north to east.
         return [

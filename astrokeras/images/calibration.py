@@ -78,14 +78,14 @@ def _factor(way: Calibration, cards: Cards, exposure: float | None, area: float 
         return _of_unit(way, cards, area)
     if way.flux_zero_cards is not None:
         flux = cards.number(way.flux_zero_cards, positive=True)
-        return None if flux is None else _njy(2.5 * np.log10(flux))
+        return None if flux is None else flux_of_unit(2.5 * np.log10(flux))
     zero_point = way.zero_point if way.zero_point is not None else cards.number(way.zero_point_cards)
     if zero_point is None:
         return None
     if way.per_second and exposure is None:
         cards.note(f"{_said(way)} holds for a count per second, and the exposure time is unknown; it was left out")
         return None
-    return _njy(zero_point + (2.5 * np.log10(exposure) if way.per_second else 0.0))
+    return flux_of_unit(zero_point + (2.5 * np.log10(exposure) if way.per_second else 0.0))
 
 
 def _of_unit(way: Calibration, cards: Cards, area: float | None) -> float | None:
@@ -107,7 +107,8 @@ def _of_unit(way: Calibration, cards: Cards, area: float | None) -> float | None
     return None if (stated or area) is None else per_area * (stated or area)
 
 
-def _njy(zero_point: float) -> float:
+def flux_of_unit(zero_point: float) -> float:
+    """Flux in nJy of one unit of pixels of a zero point (AB mag)."""
     return float(10 ** (0.4 * (AB_ZERO_POINT - zero_point)))
 
 

@@ -28,6 +28,12 @@ class Pixel(IntFlag):
     INTERPOLATED = 16
 
 
+#: Nothing is known of the light of such a pixel.
+LOST = Pixel.NO_DATA | Pixel.BAD | Pixel.COSMIC_RAY
+#: The value of such a pixel is no measurement; a saturated one has light, though not how much.
+UNUSABLE = LOST | Pixel.SATURATED
+
+
 @dataclass(frozen=True)
 class Image:
     """Pixels of one band on one grid.
@@ -85,7 +91,7 @@ def require_njy(image: Any, who: str) -> None:
     image : Image or ImageFile
         What is needed in nJy.
     who : str
-        Stage that needs it.
+        What needs it.
 
     Raises
     ------
@@ -95,6 +101,6 @@ def require_njy(image: Any, who: str) -> None:
     if image.unit != "nJy":
         raise IngestError(
             f"{image.path}, HDU {image.hdu}: {who} needs fluxes, and nothing tells the flux of a count (no zero point, "
-            "no unit); give the stage `calibrate` a reference catalog, or name a `layout:` with "
+            "no unit); name the table of a run of the stage `calibrate` in `calibration:`, or a `layout:` with "
             "`calibration: [{zero_point: 27.0}]`"
         )

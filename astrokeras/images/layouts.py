@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..resources import catalogs_dir
 from ..surveys.statement_files import find_file, load_file
+from .fits_planes import FitsFile
 from .language import Layout, Sign
-from .planes import FitsFile
 
 
 def names() -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from typing import Any
 from ..errors import IngestError, did_you_mean
 from ..fits_hdus import HDU
 from .cards import Cards
+from .fits_planes import FitsFile, Plane, planes
 from .language import Layout
 from .layouts import template
 from .places import Companion, ErrorPlace, MaskPlace, Place
-from .planes import FitsFile, Plane, planes
 
 #: What a user may call planes of errors.
 KINDS = {"sigma": "sigma", "error": "sigma", "variance": "variance", "invvar": "invvar", "weight": "invvar"}

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import IngestError
+from .fits_planes import Plane
 from .image import Pixel
 from .language import Layout
 from .places import MaskPlace
-from .planes import Plane
 
 #: 2.5 log10(e): asinh-scaled pixels are magnitudes (Waters et al. 2020, ApJS 251, 4; Lupton et al. 1999).
 _POGSON = 1.0857362047581296

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import IngestError, did_you_mean
 from . import sky_grid
-from .calibration import scale
+from .calibration import flux_of_unit, scale
+from .fits_planes import FitsFile
 from .image import Image
 from .layouts import Chosen, choose
 from .parts import KINDS, error_plane, mask_plane, parts, select
 from .pixels import Recipe, read_pixels
-from .planes import FitsFile
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from .language import Layout
+
+#: Difference of two zero points in mag that is not worth a note.
+_AGREE = 0.005
 
 __all__ = ["ImageFile", "bands_in", "images_in", "open_image", "read_image"]
 
@@ -110,6 +114,25 @@ class ImageFile:
             notes=(*self.notes, *said),
         )
 
+    def with_zero_point(self, zero_point: float) -> ImageFile:
+        """Open image whose pixels are in nJy by another zero point, the AB magnitude of one unit in the file.
+
+        Raises
+        ------
+        IngestError
+            If it is no number.
+        """
+        if not math.isfinite(zero_point):
+            raise IngestError(f"{self.path}, HDU {self.hdu}: a zero point is a number of mag, not {zero_point}")
+        notes = self.notes
+        if self.zero_point is not None and abs(self.zero_point - zero_point) > _AGREE:
+            notes = (
+                *notes,
+                f"the file gives the zero point {self.zero_point:.3f}; {zero_point:.3f} was given and taken",
+            )
+        recipe = replace(self.recipe, factor=flux_of_unit(zero_point))
+        return replace(self, unit="nJy", zero_point=float(zero_point), recipe=recipe, notes=notes)
+
 
 def open_image(
     path: str | os.PathLike | Mapping[str, Any],
@@ -117,6 +140,7 @@ def open_image(
     layout: str | Layout | None = None,
     band: str | None = None,
     hdu: int | str | None = None,
+    zero_point: float | None = None,
 ) -> ImageFile:
     """Open an image; only headers are read, and measured against the size of the file.
 
@@ -132,6 +156,8 @@ def open_image(
         Band, where a file has several, or where its header says none or a wrong one.
     hdu : int or str, optional
         Number or EXTNAME, where a file has several images.
+    zero_point : float, optional
+        AB magnitude of one unit of the pixels in the file, in place of what the file says.
 
     Raises
     ------
@@ -169,7 +195,7 @@ def open_image(
         saturation=cards.number(chosen.layout.saturation, positive=True),
     )
     facts = chosen.layout.bands.get(said)
-    return ImageFile(
+    opened = ImageFile(
         path=name,
         hdu=part.label,
         shape=plane.shape,
@@ -188,6 +214,7 @@ def open_image(
         files=recipe.files,
         recipe=recipe,
     )
+    return opened if zero_point is None else opened.with_zero_point(zero_point)
 
 
 def read_image(path: str | os.PathLike | Mapping[str, Any], **options: Any) -> Image:

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
-    from .planes import Plane
+    from .fits_planes import Plane
 
 #: Reference pixel of a whole frame (CRPIX1, CRPIX2); that of a cut tells what was cut off.
 _REFERENCE = (1025.0, 745.0)

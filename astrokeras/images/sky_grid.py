@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from ..fits_hdus import HDU
-    from .planes import Plane
+    from .fits_planes import Plane
 
 _NUMBERS = [f"{key}{i}" for key in ("CRVAL", "CRPIX", "CDELT") for i in (1, 2)]
 _NUMBERS += [f"CD{i}_{j}" for i in (1, 2) for j in (1, 2)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import IngestError
 from ..images.footprints import Footprints
 from ..packing import is_packed
+from .file_states import state
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,8 @@ class Wanted:
         The layout as JSON, which stands for it in comparisons: its mappings have no hash.
     layout : str, Layout or None
         How they are laid out.
+    calibration : tuple or None
+        Table of their zero points, and its state.
     """
 
     hdu: int | str | None
@@ -53,14 +56,28 @@ class Wanted:
     located: bool
     text: str
     layout: str | Layout | None = field(compare=False)
+    calibration: tuple[str, int, int] | None = None
 
     @classmethod
     def of(
-        cls, layout: str | Layout | None, hdu: int | str | None, unit: str, pixel_scale: float | None, located: bool
+        cls,
+        layout: str | Layout | None,
+        hdu: int | str | None,
+        unit: str,
+        pixel_scale: float | None,
+        located: bool,
+        calibration: str | None = None,
     ) -> Wanted:
-        """What is wanted, with the layout as text."""
+        """What is wanted, with the layout as text.
+
+        Raises
+        ------
+        IngestError
+            If there is no table of zero points at ``calibration``.
+        """
         text = layout or "" if layout is None or isinstance(layout, str) else layout.model_dump_json()
-        return cls(hdu, unit, pixel_scale, located, text, layout)
+        table = None if calibration is None else state(os.path.expanduser(calibration))
+        return cls(hdu, unit, pixel_scale, located, text, layout, table)
 
 
 @dataclass(frozen=True)
@@ -134,29 +151,25 @@ def band_images(paths: tuple[str, ...], band: str, wanted: Wanted) -> BandImages
     IngestError
         If one is missing or damaged, has another unit or scale, or lacks coordinates that are needed.
     """
-    return _opened(tuple(_state(path) for path in paths), band, wanted)
-
-
-def _state(path: str) -> tuple[str, int, int]:
-    try:
-        facts = os.stat(path)
-    except OSError as error:
-        raise IngestError(f"{path}: {error.strerror}") from None
-    return path, facts.st_size, facts.st_mtime_ns
+    return _opened(tuple(state(path) for path in paths), band, wanted)
 
 
 @lru_cache(maxsize=1024)
 def _opened(states: tuple[tuple[str, int, int], ...], band: str, wanted: Wanted) -> BandImages:
-    images = tuple(_image(state, band, wanted) for state in states)
+    images = tuple(_image(known, band, wanted) for known in states)
     return BandImages(images, Footprints(images) if wanted.located else None)
 
 
-def _image(state: tuple[str, int, int], band: str, wanted: Wanted) -> BandImage:
+def _image(known: tuple[str, int, int], band: str, wanted: Wanted) -> BandImage:
     from ..images.reader import open_image
+    from .image_zero_points import calibrated
 
-    again = partial(open_image, state[0], layout=wanted.layout, band=band, hdu=wanted.hdu)
+    again = partial(open_image, known[0], layout=wanted.layout, band=band, hdu=wanted.hdu)
     file = again()
-    image = BandImage(file, (*state, file.hdu, band, wanted.text), again, is_packed(state[0]))
+    if wanted.calibration is not None:
+        file = calibrated(file, wanted.calibration[0])
+        again = partial(again, zero_point=file.zero_point)
+    image = BandImage(file, (*known, file.hdu, band, wanted.text, file.zero_point), again, is_packed(known[0]))
     check_unit(image.what, file.unit, wanted.unit)
     if wanted.located and file.wcs is None:
         raise IngestError(
@@ -185,5 +198,5 @@ def check_unit(what: str, found: str, wanted: str) -> None:
     names = {"nJy": "in nJy", "ct": "counts without a zero point", "": "without a physical unit"}
     remedy = f"say `unit: {found}`" if found else "leave out `unit`"
     if found == "ct" and wanted == "nJy":
-        remedy = "calibrate the image, or say `unit: ct`, for all bands"
+        remedy = "calibrate the image (`calibration`), or say `unit: ct`, for all bands"
     raise OtherUnitError(f"{what}: its pixels are {names[found]}, and stamps {names[wanted]} are asked for; {remedy}")

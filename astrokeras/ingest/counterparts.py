@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..errors import IngestError
 from ..stage import Source
+from .file_states import state
 from .motion import Motion
 from .other_catalog import files_of
 from .skymatch import Sky, moved, unit_vectors
@@ -52,7 +52,7 @@ def counterparts(catalog: Source, columns: tuple[str, ...], motion: Motion | Non
     IngestError
         If a file cannot be read, or no object has a position.
     """
-    states = tuple(_state(path) for path in files_of(catalog))
+    states = tuple(state(path) for path in files_of(catalog))
     return _read(_Reading(catalog.model_dump_json(), columns, motion, states, catalog))
 
 
@@ -65,14 +65,6 @@ class _Reading:
     motion: Motion | None
     states: tuple[tuple[str, int, int], ...]
     catalog: Source = field(compare=False)
-
-
-def _state(path: str) -> tuple[str, int, int]:
-    try:
-        facts = os.stat(path)
-    except OSError as error:
-        raise IngestError(f"{path}: {error.strerror}") from None
-    return path, facts.st_size, facts.st_mtime_ns
 
 
 @lru_cache(maxsize=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -88,6 +89,9 @@ class Cutouts(Stage):
         In arcsec. Images of another scale, by more than 1 %, are refused.
     layout : str or Layout, optional
         How the images are laid out; by default told from the file.
+    calibration : str, optional
+        Table that a run of the source ``exposures`` with the stage ``calibrate`` wrote: its ``zero_point_fit`` of the
+        same file name, HDU and band is the zero point of an image, whatever the file says.
     hdu : int or str, optional
         HDU with the pixels, if the file has several; ``{band}`` is replaced.
     by : str, optional
@@ -119,6 +123,7 @@ class Cutouts(Stage):
     unit: Literal["nJy", "ct"] = "nJy"
     pixel_scale: Annotated[float, Parameter(gt=0)] | None = None
     layout: str | Layout | None = None
+    calibration: Annotated[str, Parameter(min_length=1)] | None = None
     hdu: int | str | None = None
     by: str | None = None
     positions: PixelPositions | None = None
@@ -160,7 +165,7 @@ class Cutouts(Stage):
         return self.pixel_scale if self.resample is None or band == self.resample.to else None
 
     def inputs(self) -> tuple[str, ...]:
-        """All images, and the files of their errors and masks.
+        """All images, the files of their errors and masks, and the table of their zero points.
 
         Raises
         ------
@@ -171,7 +176,8 @@ class Cutouts(Stage):
 
         found = (opened(self, band).values() for band in self.bands)
         images = (image for several in found for one in several for image in one.images)
-        return tuple(dict.fromkeys(path for image in images for path in image.file.files))
+        table = () if self.calibration is None else (os.path.expanduser(self.calibration),)
+        return tuple(dict.fromkeys([*(path for image in images for path in image.file.files), *table]))
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..flags import Flag
 from ..images.gather import offsets
-from ..images.image import Pixel
+from ..images.image import LOST, Pixel
 from .placing import Placed, Placing, place
 from .stamp_pixels import Planes, fill
 
@@ -36,10 +36,6 @@ class Cutting(Placing, Protocol):
     core: float
     pixels: int
     resample: NewGrid | None
-
-
-#: Bits that make a pixel useless; what was interpolated was mended.
-_MASKED = int(Pixel.NO_DATA | Pixel.BAD | Pixel.COSMIC_RAY)
 
 
 def cut(stage: Cutting, chunk: QTable) -> dict[str, Any]:
@@ -109,6 +105,6 @@ def _flags(planes: Planes, placed: Placed) -> np.ndarray:
     on = placed.number >= 0
     flags = np.where(on, 0, int(Flag.NO_IMAGE))
     bits = np.bitwise_or.reduce(planes.core, axis=(1, 2), initial=0)
-    flags[on & (bits & _MASKED != 0)] |= int(Flag.MASKED_PIXELS)
+    flags[on & (bits & int(LOST) != 0)] |= int(Flag.MASKED_PIXELS)
     flags[on & (bits & int(Pixel.SATURATED) != 0)] |= int(Flag.SATURATED)
     return flags.astype(np.int32)

@@ -12,8 +12,8 @@ from pydantic import Field as Parameter
 from pydantic import field_validator, model_validator
 
 from ..errors import AstrokerasError, ExpressionError, IngestError, SurveyError
+from ..exposures.rows import PROBLEM
 from ..expression import Expression
-from ..features.image_rows import PROBLEM
 from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field
 from ..flags import Flag
 from ..stage import Partition, Source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -10,19 +9,14 @@ import numpy as np
 from pydantic import Field as Parameter
 
 from ..fields import DEC, FLAGS, RA, Field, flux_field
-from ..flags import Flag
+from ..photometry.forced import measure_on_sky
 from ..stage import Stage
-from .image_files import ImageFiles
+from .image_options import ImageFiles
 
 if TYPE_CHECKING:
-    from astropy.table import QTable, Table
+    from astropy.table import QTable
 
-    from ..images.image import Image
-    from .prepared import Prepared
-    from .psf_model import Psf
-
-#: Rows and columns of the tiles that images are read in.
-_TILE = 2048
+    from ..photometry.prepared import Prepared
 
 
 class ForcedPhotometry(ImageFiles, Stage):
@@ -42,6 +36,8 @@ class ForcedPhotometry(ImageFiles, Stage):
         Layout of the files; found by their headers otherwise.
     filters : dict
         SVO filter identifiers by band, where no ``layout`` names them.
+    calibration : str, optional
+        Table of zero points, as for the source ``images``.
     psf : str or dict
         Path of the PSF of a band, as for the source ``images``; by default made of the image's own stars.
     hdu : int or str, optional
@@ -63,7 +59,7 @@ class ForcedPhotometry(ImageFiles, Stage):
     measure: Annotated[str, Parameter(pattern=r"^[a-z][a-z0-9]*$", max_length=24)] = "forced"
 
     def inputs(self) -> tuple[str, ...]:
-        """Images, and files of their PSFs."""
+        """Images, files of their PSFs, and the table of their zero points."""
         return self.all_files([self.open(band) for band in self.bands])
 
     def reads(self) -> tuple[Field, ...]:
@@ -81,135 +77,21 @@ class ForcedPhotometry(ImageFiles, Stage):
         """See `Stage.run`."""
         out: dict[str, Any] = {"flags": np.zeros(len(chunk), np.int32)}
         ra, dec = chunk["ra"].value, chunk["dec"].value
-        bands = _prepared(self.model_dump_json()) if len(chunk) else {}
+        bands = _prepared(self.model_dump_json(), self.states()) if len(chunk) else {}
         for band in self.bands:
             none = np.full(len(chunk), np.nan)
-            flux, error, flags = _at(bands[band], ra, dec) if bands else (none, none, 0)
+            flux, error, flags = measure_on_sky(bands[band], ra, dec) if bands else (none, none, 0)
             out[f"flux_{self.measure}_{band}"], out[f"flux_err_{self.measure}_{band}"] = flux, error
             out["flags"] |= flags
         return out
 
 
 @lru_cache(maxsize=2)
-def _prepared(settings: str) -> dict[str, Prepared]:
-    """Bands of a stage, measured once per process."""
-    from .prepared import prepare
+def _prepared(settings: str, states: tuple) -> dict[str, Prepared]:
+    """Bands of a stage, measured once per process; again when a file changes."""
+    from ..photometry.prepared import prepare
 
     stage = ForcedPhotometry.model_validate_json(settings)
     opened = [stage.open(band) for band in stage.bands]
     psf = stage.read_psfs(opened)
     return {image.band: prepare(image, stage.box, stage.background, psf.get(image.band)) for image in opened}
-
-
-def _at(band: Prepared, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flux, error and flags at places on the sky."""
-    from ..errors import IngestError
-    from .prepared import place
-
-    if band.opened.wcs is None:
-        raise IngestError(f"{place(band.opened)} has no WCS, which positions on the sky need")
-    x, y = _pixels(band.opened.wcs, ra, dec)
-    flux, error, flags = measure_at(band, x, y)
-    return flux, error, flags | np.where(np.isfinite(ra) & np.isfinite(dec), 0, np.int32(Flag.BAD_POSITION))
-
-
-def _pixels(wcs: Any, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows of places on the sky (ICRS, deg), NaN where there is none."""
-    from astropy.coordinates import SkyCoord
-
-    x, y = np.full((2, len(ra)), np.nan)
-    known = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
-    if known.any():
-        x[known], y[known] = wcs.celestial.world_to_pixel(SkyCoord(ra[known], dec[known], unit="deg"))
-    return x, y
-
-
-def measure_at(band: Prepared, x: np.ndarray, y: np.ndarray, together: bool = False) -> tuple[np.ndarray, ...]:
-    """PSF fluxes at pixel places of an image, in tiles.
-
-    Parameters
-    ----------
-    x, y : array
-        Columns and rows from 0; NaN where there is no place.
-    together : bool
-        Whether overlapping objects share their light.
-
-    Returns
-    -------
-    flux, error, flags : ndarray
-    """
-    from . import psf_photometry
-    from .planes import Plane
-    from .tiles import cut
-
-    flux, error = np.full((2, len(x)), np.nan)
-    flags = np.full(len(x), np.int32(Flag.NO_IMAGE))
-    with np.errstate(invalid="ignore"):
-        pixel = np.round(x), np.round(y)
-    for tile in cut(band.shape, _TILE, 2 * band.psf.radius + 2):
-        rows = np.flatnonzero(tile.owns(*pixel))
-        if not len(rows):
-            continue
-        plane = Plane.of(band, band, tile)
-        near = np.flatnonzero(np.abs(x - np.mean([tile.columns.start, tile.columns.stop])) <= tile.shape[1])
-        used = np.union1d(rows, near) if together else rows
-        used = used[np.isfinite(x[used]) & np.isfinite(y[used])]
-        found = psf_photometry.fit(plane, x[used] - tile.columns.start, y[used] - tile.rows.start, together)
-        mine = np.isin(used, rows)
-        flux[rows], error[rows] = found.flux[mine], found.error[mine]
-        lacks = np.where(np.isfinite(flux[rows]), 0, np.int32(Flag.NO_IMAGE))
-        flags[rows] = lacks | np.where(found.good[mine] < 0.99, np.int32(Flag.MASKED_PIXELS), 0)
-    return flux, error, flags
-
-
-def forced_photometry(
-    images: Sequence[Image],
-    table: Table,
-    psf: Mapping[str, Psf] | None = None,
-    together: bool = False,
-    background: bool = True,
-    box: int = 128,
-    pixel_scale: float | None = None,
-    measure: str = "forced",
-) -> QTable:
-    """PSF fluxes in images at the positions of a table.
-
-    Parameters
-    ----------
-    images : sequence of Image
-        One per band.
-    table : Table
-        With ``ra`` and ``dec``, or, for images without WCS, ``x`` and ``y`` (pixels from 0).
-    psf : mapping of str to Psf, optional
-        PSF by band; by default that of the image's own stars.
-    together : bool
-        Fit all objects at once, so that overlapping ones share their light. A result then depends on the other rows.
-    background, box, pixel_scale, measure
-        See `ForcedPhotometry` and `detect`.
-
-    Returns
-    -------
-    QTable
-        The table with ``flux_forced_{band}``, ``flux_err_forced_{band}`` in the unit of the images, and ``flags``.
-    """
-    from ..chunk import append, canonical, values
-    from .prepared import Held, prepare
-
-    out = canonical(table)
-    flags = np.zeros(len(out), np.int32)
-    for image in images:
-        band = prepare(Held(image), box, background, (psf or {}).get(image.band), pixel_scale)
-        if image.wcs is None:
-            place = [np.asarray(getattr(out[name], "value", out[name]), float) for name in ("x", "y")]
-        else:
-            sky = [values(out[name], "deg", f"column {name!r}") for name in ("ra", "dec")]
-            place = _pixels(image.wcs, *sky)
-        flux, error, own = measure_at(band, *place, together)
-        fields = [
-            flux_field(image.band, kind, filter=image.filter, photometry="psf").model_copy(update={"unit": image.unit})
-            for kind in (measure, f"err_{measure}")
-        ]
-        names = [field.name for field in fields]
-        out = append(out, dict(zip(names, (flux, error), strict=True)), fields, "forced_photometry")
-        flags |= own
-    return append(out, {"flags": flags}, [FLAGS], "forced_photometry")

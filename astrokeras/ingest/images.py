@@ -12,15 +12,15 @@ from pydantic import model_validator
 from ..errors import ExpressionError, did_you_mean
 from ..expression import Expression
 from ..fields import Band, Field, by_name, select
+from ..photometry.detection import detection_fields, notes_of, prepare_bands, tile_table
+from ..photometry.detection_options import DetectionOptions
 from ..stage import Partition, Source
-from .detection import detection_fields, notes_of, prepare_bands, tile_table
-from .detection_options import DetectionOptions
-from .image_files import ImageFiles
+from .image_options import ImageFiles
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-    from .measuring import Bands
+    from ..photometry.measuring import Bands
 
 
 class Images(DetectionOptions, ImageFiles, Source):
@@ -44,6 +44,9 @@ class Images(DetectionOptions, ImageFiles, Source):
         state none.
     filters : dict
         SVO filter identifiers by band, where no ``layout`` names them.
+    calibration : str, optional
+        Table that a run of the source ``exposures`` with the stage ``calibrate`` wrote: its ``zero_point_fit`` of the
+        same file name, HDU and band is the zero point of an image, whatever the file says.
     psf : str or dict
         Path of the PSF of a band, as for ``files``: an image of it, a PSFEx model, or a psField of SDSS, taken in the
         middle of the image. By default it is made of the image's own stars.
@@ -90,7 +93,7 @@ class Images(DetectionOptions, ImageFiles, Source):
     """
 
     name: ClassVar[str] = "images"
-    places: ClassVar[tuple[str, ...]] = ("files", "psf")
+    places: ClassVar[tuple[str, ...]] = ("files", "psf", "calibration")
 
     detect: tuple[Band, ...] | None = Parameter(default=None, min_length=1)
 
@@ -117,7 +120,7 @@ class Images(DetectionOptions, ImageFiles, Source):
         IngestError
             If a file is missing, or cannot be read as an image.
         """
-        from .tiles import cut
+        from ..photometry.tiles import cut
 
         opened = [self.open(band) for band in self.bands]
         files = self.all_files(opened)
@@ -135,9 +138,9 @@ class Images(DetectionOptions, ImageFiles, Source):
         import numpy as np
 
         from ..chunk import evaluate
-        from .tiles import cut
+        from ..photometry.tiles import cut
 
-        bands = _prepared(self.model_dump_json())
+        bands = _prepared(self.model_dump_json(), self.states())
         tiles = cut(bands.reference.shape, self.tile, self.overlap)
         tile = next(tile for tile in tiles if tile.key == partition.payload["tile"])
         table = tile_table(bands, tile, self, self.fields())
@@ -163,8 +166,8 @@ class Images(DetectionOptions, ImageFiles, Source):
 
 
 @lru_cache(maxsize=2)
-def _prepared(settings: str) -> Bands:
-    """Bands of a source, measured once per process."""
+def _prepared(settings: str, states: tuple) -> Bands:
+    """Bands of a source, measured once per process; again when a file changes."""
     source = Images.model_validate_json(settings)
     opened = [source.open(band) for band in source.bands]
     return prepare_bands(opened, source.searched, source.read_psfs(opened), source)

@@ -35,6 +35,7 @@ class Placing(Protocol):
     unit: str
     by: str | None
     positions: Pixels | None
+    calibration: str | None
 
     def scale_of(self, band: str) -> float | None:
         """Arcsec that the pixels of the images of a band must have."""
@@ -93,7 +94,8 @@ def opened(stage: Placing, band: str) -> dict[str, BandImages]:
     """
     known = files_of(stage.images, band)
     hdu = filled(stage.hdu, band) if isinstance(stage.hdu, str) else stage.hdu
-    wanted = Wanted.of(stage.layout, hdu, stage.unit, stage.scale_of(band), stage.positions is None)
+    located = stage.positions is None
+    wanted = Wanted.of(stage.layout, hdu, stage.unit, stage.scale_of(band), located, stage.calibration)
     paths = {"": known} if stage.by is None else named(stage.images, band, known)
     return {name: band_images(several, band, wanted) for name, several in paths.items()}
 

@@ -14,8 +14,8 @@ from ..errors import IngestError
 from ..flags import Flag
 from ..images.footprints import Footprints, world_to_pixel
 from ..images.gather import offsets, origins
-from ..images.noise import blank, correlation_factor
 from ..images.resample import MAX_SCALE, REACH, map_of, resample, samples
+from ..photometry.noise_correlation import blank, correlation_factor
 from .placing import Placed
 from .stamp_pixels import Planes, fill
 

@@ -98,11 +98,11 @@ def populate(system: str, area: float, saturated: float | None, rng: np.random.G
         mag["STAR"] = np.append(mag["STAR"], saturated)
     every = [*columns, reference]
     z, relative, red = galaxy_mixture(grid, made, mag["GALAXY"], rng, every)
-    galaxies = _scaled(relative, mag["GALAXY"])
+    galaxies = scaled(relative, mag["GALAXY"])
     shapes = draw_shapes(mag["GALAXY"], z, red, grid, reference, rng)
-    stars = _scaled(star_mixture(grid, mag["STAR"], rng, every), mag["STAR"])
+    stars = scaled(star_mixture(grid, mag["STAR"], rng, every), mag["STAR"])
     z_qso, relative = quasar_mixture(grid, made, mag["QSO"], rng, every, reference)
-    quasars = _scaled(relative, mag["QSO"])
+    quasars = scaled(relative, mag["QSO"])
     return Objects(
         kind=np.repeat([CLASSES.index(name) for name in ORDER], [len(mag[name]) for name in ORDER]),
         z=np.concatenate([z, z_qso, np.zeros(len(stars))]),
@@ -112,7 +112,7 @@ def populate(system: str, area: float, saturated: float | None, rng: np.random.G
     )
 
 
-def _scaled(relative: np.ndarray, mag: np.ndarray) -> np.ndarray:
+def scaled(relative: np.ndarray, mag: np.ndarray) -> np.ndarray:
     """Fluxes in nJy: the last column, the reference band, has the magnitude."""
     return relative * (10 ** (-0.4 * (mag - AB_ZERO_POINT)) / relative[:, -1])[:, None]
 

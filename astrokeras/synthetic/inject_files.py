@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import IngestError
 from ..export.atomic import replacing
 from .completeness import completeness, limit, recovered
-from .image_files import image_hdus, write_hdus
+from .image_hdus import image_hdus, write_hdus
 from .inject import Injection, electrons, inject, plan_sources
 from .mixture import Mixture, fitted
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..images.image import Image
     from ..images.reader import ImageFile
-    from ..ingest.psf_model import Psf
+    from ..photometry.psf_model import Psf
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Run:
     measure : bool
         Detect, and report completeness and bias.
     options : mapping
-        Settings of the detection, see `astrokeras.ingest.detection_options.DetectionOptions`.
+        Settings of the detection, see `astrokeras.photometry.detection_options.DetectionOptions`.
     detect : sequence of str, optional
         Bands that objects are found in; the first is the reference, whose data decide where sources may be.
     """
@@ -135,9 +135,9 @@ def _check(job: Run, images: Mapping[str, Image]) -> None:
 
 def _psf(image: Image, stated: float | str | Psf | None, options: Mapping[str, Any]) -> Psf:
     """PSF of an image: as stated, or made of its stars."""
-    from ..ingest.prepared import Held, prepare, scale_of
-    from ..ingest.psf_files import read_psf
-    from ..ingest.psf_model import Psf
+    from ..photometry.prepared import Held, prepare, scale_of
+    from ..photometry.psf_files import read_psf
+    from ..photometry.psf_model import Psf
 
     if isinstance(stated, Psf):
         return stated
@@ -151,7 +151,7 @@ def _psf(image: Image, stated: float | str | Psf | None, options: Mapping[str, A
 
 def _radius(psfs: Mapping[str, Psf], reference: Image) -> float:
     """Radius of a match in arcsec: the FWHM of the reference image, at least one arcsec."""
-    from ..ingest.prepared import scale_of
+    from ..photometry.prepared import scale_of
 
     return max(1.0, psfs[reference.band].fwhm * (scale_of(reference) or 0.0))
 
@@ -186,7 +186,7 @@ def _write(job: Run, made: Mapping[str, Image], truth: QTable, k: int) -> list[P
 
 
 def _detected(job: Run, images: Mapping[str, Image], psfs: Mapping[str, Psf]) -> QTable:
-    from ..ingest.detection import detect
+    from ..photometry.detection import detect
 
     return detect(list(images.values()), job.detect, psfs, **job.options)
 

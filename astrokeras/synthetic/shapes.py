@@ -115,6 +115,16 @@ def draw_shapes(
     )
 
 
+def type_names(shapes: Shapes) -> np.ndarray:
+    """Types as they are seen: a disk at a high inclination is edge-on."""
+    return np.where((shapes.type > 0) & (shapes.inclination > EDGE_ON_FROM), EDGE_ON, np.array(TYPES)[shapes.type])
+
+
+def winding_names(shapes: Shapes) -> np.ndarray:
+    """Z, S, or an empty text without arms."""
+    return np.array(["", "Z", "S"])[shapes.winding]
+
+
 def _shares(kind: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Shares of `KINDS` by type: early types and early spirals have the larger bulges."""
     bulge = np.select([kind == 0, kind == 1, kind == 4], [1.0 + 0 * u, 0.4 + 0.4 * u, 0.0 * u], 0.02 + 0.45 * u**1.5)

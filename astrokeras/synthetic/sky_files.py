@@ -15,10 +15,10 @@ from ..export.atomic import replacing
 from ..fields import Field
 from ..images.image import Image, Pixel
 from .cameras import BETA
-from .image_files import image_hdus, write_hdus
+from .image_hdus import image_hdus, write_hdus
 from .population import CLASSES
 from .scene import Recipe, Scene
-from .shapes import EDGE_ON, EDGE_ON_FROM, TYPES, whole_radius
+from .shapes import type_names, whole_radius, winding_names
 from .systems import SYSTEMS
 
 if TYPE_CHECKING:
@@ -178,13 +178,12 @@ def objects_table(scene: Scene, sky: FieldOnDisk) -> QTable:
             f"flux_true_{band}": objects.flux[:, k],
         }
     disk = shapes.type > 0
-    names = np.where(disk & (shapes.inclination > EDGE_ON_FROM), EDGE_ON, np.array(TYPES)[shapes.type])
     ratio = np.where(disk, shapes.disk_ratio, shapes.bulge_ratio)
     columns |= {
         "z_spec": objects.z,
         "class_true": np.array(CLASSES)[objects.kind],
-        "morphology_true": np.append(names, np.full(n - galaxies, "point")),
-        "winding_true": np.append(np.array(["", "Z", "S"])[shapes.winding], np.full(n - galaxies, "")),
+        "morphology_true": np.append(type_names(shapes), np.full(n - galaxies, "point")),
+        "winding_true": np.append(winding_names(shapes), np.full(n - galaxies, "")),
         "r_half": _padded(whole_radius(shapes), n, 0.0),
         "bulge_fraction": _padded(shapes.shares[:, 0], n, np.nan),
         "bulge_radius": _padded(np.where(shapes.shares[:, 0] > 0, shapes.bulge_radius, np.nan), n, np.nan),

@@ -216,9 +216,6 @@ class Morphology(ModelStage):
             return super().contradicted(target, good, group)
         return contradictions(np.full(len(group), np.nan), group)
 
-    def _settled(self, target: np.ndarray) -> MorphologyRecipe:
-        return self.train
-
     def learner(self, card: Card) -> Learner:
         from .morphology_learner import AttributeLearner, MorphologyClassLearner, NumberLearner, VoteLearner
 

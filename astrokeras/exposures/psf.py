@@ -13,11 +13,11 @@ from pydantic import Field as Parameter
 from ..errors import IngestError
 from ..fields import Field
 from ..stage import Stage
-from .image_rows import READS, measured, written
+from .rows import READS, measured, measured_sky, written
 
 if TYPE_CHECKING:
-    from ..images.psf_files import Polynomial
     from ..images.reader import ImageFile
+    from ..photometry.psf_files import Polynomial
 
 
 class PSFFile(BaseModel):
@@ -66,7 +66,7 @@ class PSF(Stage):
     """PSF of each image: ``psf_fwhm``, its spread over the image, the stars it was made of, and a stamp.
 
     From files of PSF models, evaluated in the middle of the image; otherwise from the stars of the image
-    (`astrokeras.images.psf_stars.psf_from_stars`). The image is opened by ``path``; one that has no PSF has NaN, the
+    (`astrokeras.photometry.psf_stack.estimate`). The image is opened by ``path``; one that has no PSF has NaN, the
     flag ``NO_DATA``, and the reason in ``problem_psf``.
 
     Parameters
@@ -151,18 +151,16 @@ class PSF(Stage):
         return {"psf_fwhm": width * scale, "psf_spread": spread * scale, "psf_stars": stars, "psf": stamp}
 
     def _of_stars(self, file: ImageFile) -> tuple[np.ndarray, float, float, int]:
-        from ..images.background import background
-        from ..images.psf_stars import psf_from_stars
+        from ..photometry.prepared import psf_of_stars
 
-        image = file.read()
-        sky = background(image, self.box)
-        found = None if sky is None else psf_from_stars(image, sky, self.size, self.minimum)
-        if found is None:
+        found = psf_of_stars(measured_sky(file, self.box).samples)
+        if found.stars < self.minimum:
             raise IngestError(f"{file.path}, HDU {file.hdu}: has fewer than {self.minimum} stars for a PSF")
-        return found.stamp, found.fwhm, found.spread, len(found.stars)
+        stamp = found.stamps(np.zeros(1), np.zeros(1), self.size // 2)[0]
+        return stamp / stamp.sum(), found.fwhm, found.spread, found.stars
 
     def _of_model(self, file: ImageFile) -> tuple[np.ndarray, float, float, int]:
-        from ..images.psf_shape import fwhm
+        from ..photometry.psf_shape import fwhm
 
         model = self._model(file)
         height, width = file.shape
@@ -172,8 +170,8 @@ class PSF(Stage):
         return stamps[4], widths[4], float(np.std(widths)), model.stars
 
     def _model(self, file: ImageFile) -> Polynomial:
-        from ..images.psf_files import read_psfex, read_psfield
         from ..images.sdss import cut_off
+        from ..photometry.psf_files import read_psfex, read_psfield
 
         path = self.file.of(file.path)
         if self.file.kind == "psfex":

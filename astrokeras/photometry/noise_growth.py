@@ -72,7 +72,7 @@ def _sums(data: np.ndarray, sigma: np.ndarray, distance: np.ndarray, radius: flo
     """Sums in apertures over their uncorrelated errors, at random free places."""
     disk = _disk(radius)
     half = disk.shape[0] // 2
-    free = distance > radius + 1
+    free = (distance > radius + 1) & (sigma > 0)
     free[:half] = free[-half:] = False
     free[:, :half] = free[:, -half:] = False
     y, x = np.nonzero(free)

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field as Parameter
 
-from ..errors import IngestError
 from ..fields import Field
 from ..stage import Stage
-from .image_rows import READS, measured, written
+from .rows import READS, measured, measured_sky, written
 
 if TYPE_CHECKING:
     from ..images.reader import ImageFile
+    from ..photometry.noise_growth import NoiseGrowth
+
+#: Pixels of the circles whose sums tell how far the noise of neighbours is correlated.
+_PIXELS = 36
 
 _FIELDS = (
     Field(
@@ -31,7 +34,7 @@ _FIELDS = (
     Field(
         name="noise_correlation",
         kind="f8",
-        description="Noise of sums over 6 x 6 pixels, over that of independent pixels; 1 without correlation",
+        description="Noise of sums over circles of 36 pixels, over that of independent pixels; 1 without correlation",
         ucd="stat.correlation;instr.background",
     ),
     Field(
@@ -59,7 +62,7 @@ _FIELDS = (
 class Background(Stage):
     """Sky and noise of each image: ``sky``, ``sky_rms``, ``noise_correlation``, ``noise_ratio``, ``depth``, ``usable``.
 
-    The image is opened by ``path``; sources are left out (`astrokeras.images.background.background`). An image that
+    The image is opened by ``path``; sources are left out (`astrokeras.photometry.sky_mesh.measure`). An image that
     cannot be used has NaN, the flag ``NO_DATA``, and the reason in ``problem_background``.
 
     Parameters
@@ -68,6 +71,11 @@ class Background(Stage):
         Side in pixels of the boxes in which the sky is measured: larger than the sources.
     smooth : int
         Side in boxes of the median filter over them, odd.
+
+    Notes
+    -----
+    Box by box the mode of pixels that belong to no object, and the noise from their median absolute deviation.
+    The noise of sums is the scatter of circles on empty sky, NaN where there is too little of it.
     """
 
     name: ClassVar[str] = "background"
@@ -88,31 +96,26 @@ class Background(Stage):
         return measured(self.name, chunk, _FIELDS, self._measure)
 
     def _measure(self, file: ImageFile) -> dict[str, Any]:
-        from ..images.background import background
-
-        image = file.read()
-        found = background(image, self.box, self.smooth)
-        if found is None:
-            raise IngestError(f"{file.path}, HDU {file.hdu}: too few pixels have data for a background")
+        found = measured_sky(file, self.box, self.smooth)
+        image, noise, rms = found.image, found.noise(), float(np.median(found.sky.rms))
         # One unit of the pixels in the file is this much in the image's unit.
         unit = file.recipe.factor
         expected = np.nan if image.sigma is None else np.nanmedian(image.sigma[image.mask == 0])
         return {
-            "sky": found.median_sky / unit,
-            "sky_rms": found.median_rms / unit,
-            "noise_correlation": found.correlation,
-            "noise_ratio": found.median_rms / expected if expected > 0 else np.nan,
-            "depth": _depth(file, found.median_rms, found.correlation),
+            "sky": np.median(found.sky.level) / unit,
+            "sky_rms": rms / unit,
+            "noise_correlation": noise.at(_PIXELS) if len(noise.pixels) else np.nan,
+            "noise_ratio": rms / expected if expected > 0 else np.nan,
+            "depth": _depth(file, rms, noise),
             "usable": np.mean(image.mask == 0),
         }
 
 
-def _depth(file: ImageFile, rms: float, correlation: float) -> float:
+def _depth(file: ImageFile, rms: float, noise: NoiseGrowth) -> float:
     """5 sigma AB magnitude in a circle of 2 arcsec diameter; NaN without a zero point or a pixel scale."""
     from ..images.image import NJY_ZERO_POINT
 
     if file.unit != "nJy" or file.pixel_scale is None or not rms > 0:
         return float("nan")
     pixels = np.pi / file.pixel_scale**2
-    noise = rms * np.sqrt(pixels) * (correlation if np.isfinite(correlation) else 1.0)
-    return float(NJY_ZERO_POINT - 2.5 * np.log10(5 * noise))
+    return float(NJY_ZERO_POINT - 2.5 * np.log10(5 * rms * np.sqrt(pixels) * noise.at(pixels)))

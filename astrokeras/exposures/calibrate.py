@@ -10,10 +10,10 @@ from pydantic import Field as Parameter
 from pydantic import model_validator
 
 from ..errors import IngestError
-from ..features.image_rows import READS, measured, written
 from ..fields import Band, Field, bands_of
+from ..ingest.catalog import Catalog
 from ..stage import Stage
-from .catalog import Catalog
+from .rows import READS, measured, measured_sky, written
 
 if TYPE_CHECKING:
     from ..images.reader import ImageFile
@@ -71,7 +71,7 @@ class Calibrate(Stage):
     Notes
     -----
     ``m = -2.5 log10(counts) + zero_point_fit + color_term (color - pivot)``; robust least squares
-    (`astrokeras.images.zero_points.fit`). Positions of the catalog are taken as they are, without proper motion.
+    (`astrokeras.photometry.zero_points.fit`). Positions of the catalog are taken as they are, without proper motion.
     """
 
     name: ClassVar[str] = "calibrate"
@@ -116,8 +116,7 @@ class Calibrate(Stage):
         return ("ra", "dec", *(f"flux_{band}" for band in known), *(f"flux_err_{band}" for band in known))
 
     def _measure(self, file: ImageFile) -> dict[str, Any]:
-        from ..images import zero_points
-        from ..images.background import background
+        from ..photometry import zero_points
 
         place = f"{file.path}, HDU {file.hdu}"
         band = self.bands.get(file.band, file.band)
@@ -126,13 +125,15 @@ class Calibrate(Stage):
         if band not in bands_of(self.catalog.fields()):
             raise IngestError(f"{place}: the catalog has no band for {file.band!r}; say which in `bands`")
         stars = self._stars(file, band)
-        image = file.read()
-        sky = background(image, self.box)
-        if sky is None:
-            raise IngestError(f"{place}: too few pixels have data for a calibration")
-        scale = file.pixel_scale
+        found, scale = measured_sky(file, self.box), file.pixel_scale
         flux, error = zero_points.instrumental(
-            image, sky, stars["x"], stars["y"], self.aperture / 2 / scale, self.radius / scale
+            found.image,
+            found.sky,
+            found.noise(),
+            stars["x"],
+            stars["y"],
+            self.aperture / 2 / scale,
+            self.radius / scale,
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             good = (flux > self.snr * error) & np.isfinite(stars["mag"] + stars["color"])
@@ -155,9 +156,9 @@ class Calibrate(Stage):
     def _stars(self, file: ImageFile, band: str) -> dict[str, np.ndarray]:
         """Places in the image, magnitudes, errors and colors of the stars of the catalog that lie on the image."""
         from ..images.sky_grid import center
+        from ..ingest.counterparts import counterparts
+        from ..ingest.skymatch import ARCSEC, unit_vectors
         from ..units import njy_to_ab
-        from .counterparts import counterparts
-        from .skymatch import ARCSEC, unit_vectors
 
         columns = counterparts(self.catalog, self._wanted, None).columns
         middle = unit_vectors(*(np.array([v]) for v in center(file.wcs, file.shape)))[0]

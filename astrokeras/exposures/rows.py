@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,14 @@ from ..flags import Flag
 if TYPE_CHECKING:
     from astropy.table import QTable
 
+    from ..images.image import Image
     from ..images.reader import ImageFile
+    from ..photometry.noise_growth import NoiseGrowth
+    from ..photometry.prepared import Sample
+    from ..photometry.sky_mesh import SkyMesh
+
+#: Pixels with data that a background needs.
+_FEWEST = 25
 
 PROBLEM = Field(
     name="problem", kind="str", description="Why an image could not be used; empty if it could", ucd="meta.note"
@@ -88,3 +96,53 @@ def _opened(chunk: QTable, row: int) -> ImageFile:
     if not path:
         raise IngestError("the row names no file")
     return open_image(path, **told)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """An image and its sky.
+
+    Attributes
+    ----------
+    image : Image
+        All pixels.
+    sky : SkyMesh
+        Its sky and noise.
+    samples : list of Sample
+        Parts that tell its stars and its noise.
+    """
+
+    image: Image
+    sky: SkyMesh
+    samples: list[Sample]
+
+    def noise(self) -> NoiseGrowth:
+        """How sums over empty sky are noisier than those of independent pixels of the noise of the sky."""
+        from ..photometry import noise_growth
+
+        return noise_growth.measure((sample.data, sample.rms, sample.taken) for sample in self.samples)
+
+
+def measured_sky(file: ImageFile, box: int, smooth: int = 3) -> Measured:
+    """Read an image and measure its sky.
+
+    Parameters
+    ----------
+    box, smooth : int
+        See `astrokeras.photometry.sky_mesh.measure`.
+
+    Raises
+    ------
+    IngestError
+        If too few pixels have data.
+    """
+    from ..images.image import UNUSABLE
+    from ..photometry import sky_mesh
+    from ..photometry.prepared import Held, sampled
+
+    image = file.read()
+    if np.count_nonzero((image.mask & UNUSABLE) == 0) < _FEWEST:
+        raise IngestError(f"{file.path}, HDU {file.hdu}: fewer than {_FEWEST} pixels have data")
+    held = Held(image)
+    sky = sky_mesh.measure(held, box, smooth=smooth)
+    return Measured(image, sky, sampled(held, sky))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from astropy.stats import mad_std
 from scipy import optimize, sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from .psf_model import Psf
+from .psf_shape import moments
 from .stars import Stamps, stars
 
 #: Stars that a stack needs; with fewer, a Moffat profile is fitted to them.
@@ -50,10 +54,22 @@ def estimate(sources: Stamps, guess: float = 3.0) -> Psf:
         flux, dx, dy, misfit = _placed(found, psf)
         kept = np.flatnonzero((misfit < 3 * np.median(misfit) + _LIKE * psf.data.max()) & (flux > 0))
         if len(kept) < FEWEST:
-            return prior
-        found = found[kept]
-        psf = _samples(found, flux[kept], dx[kept], dy[kept], prior)
-    return psf
+            psf = prior
+            break
+        found, places = found[kept], (flux[kept], dx[kept], dy[kept])
+        psf = _samples(found, *places, prior)
+    if psf is prior:
+        found = found[:_BRIGHTEST]
+        places = _placed(found, psf)[:3]
+    return replace(psf, stars=len(found), spread=_spread(found, psf, *places))
+
+
+def _spread(found: Stamps, psf: Psf, flux: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> float:
+    """Robust standard deviation of the FWHM of stars, as of Gaussians of the same weighted moments."""
+    model = flux[:, None, None] * psf.stamps(dx, dy, found.data.shape[-1] // 2)
+    widths, _ = moments(np.where(np.isfinite(found.data), found.data, model))
+    known = widths[np.isfinite(widths)]
+    return float(2.3548 * mad_std(known)) if len(known) else float("nan")
 
 
 def _placed(found: Stamps, psf: Psf) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -77,8 +93,9 @@ def _placed(found: Stamps, psf: Psf) -> tuple[np.ndarray, np.ndarray, np.ndarray
     left = data - flux[:, None, None] * np.where(core, psf.stamps(dx, dy, radius), 0)
     # What the noise of the image leaves is not held against a faint star.
     noise = 1.4826 * np.nanmedian(np.abs(np.where(np.hypot(x, y) > radius / 2, found.data, np.nan)))
-    square = (left**2).sum(axis=(1, 2)) / np.maximum(core.sum(axis=(1, 2)), 1)
-    misfit = np.sqrt(np.maximum(square - noise**2, 0)) / flux
+    pixels = np.maximum(core.sum(axis=(1, 2)), 1)
+    expected = noise**2 * (1 + 3 * np.sqrt(2 / pixels))
+    misfit = np.sqrt(np.maximum((left**2).sum(axis=(1, 2)) / pixels - expected, 0)) / flux
     return np.nan_to_num(flux), dx, dy, np.nan_to_num(misfit, nan=np.inf)
 
 
@@ -165,7 +182,7 @@ def _moffat(found: Stamps, radius: int) -> Psf:
 
     start = np.concatenate([[2 * np.median(found.half), 3.0], np.zeros(2 * n), np.ones(n)])
     low = np.concatenate([[0.8, 1.2], np.full(2 * n, -2.0), np.zeros(n)])
-    high = np.concatenate([[2.0 * radius, 20.0], np.full(2 * n, 2.0), np.full(n, 5.0)])
+    high = np.concatenate([[2.0 * radius, 100.0], np.full(2 * n, 2.0), np.full(n, 5.0)])
     fit = optimize.least_squares(residual, np.clip(start, low + 1e-3, high - 1e-3), bounds=(low, high), max_nfev=60)
     said = f"a Moffat profile fitted to {n} star{'s' * (n > 1)}, too few to be stacked (FWHM {fit.x[0]:.2f} pixels)"
     return Psf.moffat(fit.x[0], fit.x[1], radius, said)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from photutils.geometry import elliptical_overlap_grid
 
-from ..images.image import Pixel
-from .planes import Plane
+from ..images.image import LOST, Pixel
 from .psf_model import Psf
-from .psf_photometry import UNMEASURED
+from .tile_planes import Plane
 
 #: Part of a weight that may lie on pixels nobody knows a value for.
 _LOST = 0.5
@@ -79,7 +78,7 @@ class Cutter:
             data = data + flux * _padded(plane.prepared.psf, dx, dy, radius)
         saturated = (mask & Pixel.SATURATED) != 0
         data = np.where(saturated, _cut(plane.data, yi, xi, radius, 0.0), data)
-        bad = (mask & UNMEASURED & ~Pixel.SATURATED) != 0
+        bad = (mask & LOST) != 0
         replaced = ((labels != 0) & (labels != label)) | bad
         mirror = [_mirrored(a, dx, dy, fill) for a, fill in ((data, 0.0), (variance, np.inf), (replaced, True))]
         known = ~(replaced & mirror[2])

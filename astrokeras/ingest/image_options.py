@@ -14,6 +14,8 @@ from ..errors import IngestError, did_you_mean
 from ..fields import Band
 from ..images.language import Layout
 from ..surveys.survey import all_located
+from .file_states import state
+from .image_paths import filled
 
 Path = Annotated[str, Parameter(min_length=1)]
 
@@ -33,6 +35,9 @@ class ImageFiles(BaseModel):
         state none.
     filters : dict
         SVO filter identifiers by band, where no ``layout`` names them.
+    calibration : str, optional
+        Table that a run of the source ``exposures`` with the stage ``calibrate`` wrote: its ``zero_point_fit`` of the
+        same file name, HDU and band is the zero point of an image, whatever the file says.
     psf : str or dict
         Path of the PSF of a band, as for ``files``: an image of it, a PSFEx model, or a psField of SDSS, taken in the
         middle of the image. By default it is made of the image's own stars.
@@ -50,6 +55,7 @@ class ImageFiles(BaseModel):
     bands: tuple[Band, ...] = Parameter(min_length=1)
     layout: str | Layout | None = None
     filters: dict[Band, str] = Parameter(default={})
+    calibration: Path | None = None
     psf: Path | dict[Band, Path] | None = None
     hdu: int | str | None = None
     background: bool = True
@@ -68,7 +74,7 @@ class ImageFiles(BaseModel):
             problems += [((key,), f"no band {name!r}{did_you_mean(name, self.bands)}", name) for name in unknown]
         if isinstance(self.files, dict) and (lacks := [b for b in self.bands if b not in self.files]):
             problems.append((("files",), f"no file for band {lacks[0]!r}", None))
-        alike = isinstance(self.files, str) and self.files == of_band(self.files, "") and not self.hdu
+        alike = isinstance(self.files, str) and self.files == filled(self.files, "") and not self.hdu
         if alike and len(self.bands) > 1:
             problems.append((("files",), "needs {band} in the path, or `hdu` with it, for several bands", self.files))
         if problems:
@@ -91,15 +97,15 @@ class ImageFiles(BaseModel):
         IngestError
             If it cannot be read, or nothing tells the flux of a count.
         """
+        from ..images.image import require_njy
         from ..images.reader import open_image
+        from .image_zero_points import calibrated
 
-        hdu = of_band(self.hdu, band) if isinstance(self.hdu, str) else self.hdu
+        hdu = filled(self.hdu, band) if isinstance(self.hdu, str) else self.hdu
         image = open_image(_path(self.files, band), layout=self.layout, band=band, hdu=hdu)
-        if image.unit != "nJy":
-            raise IngestError(
-                f"{image.path}: nothing tells the flux of a count of the pixels; state a zero point in the layout: "
-                "`layout: {calibration: [{zero_point: 27.0}]}`"
-            )
+        if self.calibration is not None:
+            image = calibrated(image, self.calibration)
+        require_njy(image, "photometry")
         return image
 
     def psf_path(self, band: str) -> str | None:
@@ -109,7 +115,7 @@ class ImageFiles(BaseModel):
 
     def read_psfs(self, opened: list[Any]) -> dict[str, Any]:
         """PSFs that are given in files, by band of the images."""
-        from .psf_files import read_psf
+        from ..photometry.psf_files import read_psf
 
         paths = {image.band: (self.psf_path(image.band), image) for image in opened}
         return {band: read_psf(path, band, image.shape) for band, (path, image) in paths.items() if path}
@@ -117,16 +123,25 @@ class ImageFiles(BaseModel):
     def all_files(self, opened: list[Any]) -> tuple[str, ...]:
         """All files that are read."""
         psfs = [path for image in opened if (path := self.psf_path(image.band))]
-        return tuple(dict.fromkeys([*(path for image in opened for path in image.files), *psfs]))
+        table = () if self.calibration is None else (os.path.expanduser(self.calibration),)
+        return tuple(dict.fromkeys([*(path for image in opened for path in image.files), *psfs, *table]))
 
+    def states(self) -> tuple[tuple[str, int, int], ...]:
+        """States of the files that are named: what a process measured of others does not hold for them.
 
-def of_band(template: str, band: str) -> str:
-    """Template with the name of a band."""
-    return template.replace("{band}", band).replace("{BAND}", band.upper())
+        Raises
+        ------
+        IngestError
+            If one is missing.
+        """
+        named = [_path(self.files, band) for band in self.bands]
+        named += [path for band in self.bands if (path := self.psf_path(band))]
+        named += [] if self.calibration is None else [os.path.expanduser(self.calibration)]
+        return tuple(state(path) for path in named)
 
 
 def _path(stated: str | Mapping[str, str] | None, band: str) -> str:
-    pattern = os.path.expanduser(of_band(stated if isinstance(stated, str) else stated[band], band))
+    pattern = os.path.expanduser(filled(stated if isinstance(stated, str) else stated[band], band))
     if not glob.has_magic(pattern) or os.path.exists(pattern):
         return pattern
     found = sorted(glob.glob(pattern))

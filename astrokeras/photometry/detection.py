@@ -93,8 +93,8 @@ def prepare_bands(
 ) -> Bands:
     """Measure the sky, PSF and noise of all bands; see `detect`."""
     from .measuring import Bands
-    from .planes import to_pixels
     from .prepared import prepare
+    from .tile_planes import to_pixels
 
     names = [image.band for image in opened]
     chosen = tuple(detect or names)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.stats import mad_std
 
-from .background import Background
-from .image import Image
+from ..images.image import Image
+from .noise_growth import NoiseGrowth
+from .sky_mesh import SkyMesh
 
 #: Stars farther than this many robust standard deviations from the fit are left out.
 _CLIP = 3.0
@@ -38,12 +40,14 @@ class ZeroPoint:
 
 
 def instrumental(
-    image: Image, sky: Background, x: np.ndarray, y: np.ndarray, radius: float, search: float
+    image: Image, sky: SkyMesh, noise: NoiseGrowth, x: np.ndarray, y: np.ndarray, radius: float, search: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fluxes of stars in circles and their errors, in the unit of the image; NaN where a star cannot be measured.
 
     Parameters
     ----------
+    sky, noise : SkyMesh, NoiseGrowth
+        Of the image; the growth of noise is that of sums over the noise of the sky.
     x, y : array
         Where stars are expected, in pixels from 0.
     radius, search : float
@@ -51,7 +55,8 @@ def instrumental(
     """
     from photutils.aperture import CircularAperture, aperture_photometry
 
-    data = np.where(image.mask == 0, image.data - sky.sky, np.nan)
+    level = sky.at("level", *(slice(0, n) for n in image.shape))
+    data = np.where(image.mask == 0, image.data - level, np.nan)
     inside = (x > radius) & (y > radius) & (x < data.shape[1] - 1 - radius) & (y < data.shape[0] - 1 - radius)
     flux, error = np.full(len(x), np.nan), np.full(len(x), np.nan)
     places = _recentred(data, x[inside], y[inside], search)
@@ -64,8 +69,8 @@ def instrumental(
     total[np.array(aperture_photometry((~np.isfinite(data)).astype(float), circles)["aperture_sum"]) > 0] = np.nan
     chosen = np.flatnonzero(inside)[good]
     flux[chosen] = total
-    correlation = sky.correlation if np.isfinite(sky.correlation) else 1.0
-    error[chosen] = correlation * sky.median_rms * np.sqrt(np.pi) * radius
+    pixels = np.pi * radius**2
+    error[chosen] = noise.at(pixels) * np.median(sky.rms) * np.sqrt(pixels)
     return flux, error
 
 
@@ -108,12 +113,12 @@ def fit(difference: np.ndarray, error: np.ndarray, color: np.ndarray | None, flo
     design = np.ones((len(difference), 1)) if color is None else np.column_stack([np.ones(len(difference)), color])
     weight = 1 / np.hypot(error, floor)
     # From the median on: a first fit to everything would follow the outliers.
-    kept = np.abs(difference - np.median(difference)) <= 2 * _CLIP * max(_spread(difference), floor)
+    kept = np.abs(difference - np.median(difference)) <= 2 * _CLIP * max(mad_std(difference), floor)
     for _ in range(20):
         scaled = design[kept] * weight[kept, None]
         solution, *_ = np.linalg.lstsq(scaled, difference[kept] * weight[kept], rcond=None)
         rest = difference - design @ solution
-        now = np.abs(rest) <= _CLIP * max(_spread(rest[kept]), floor)
+        now = np.abs(rest) <= _CLIP * max(mad_std(rest[kept]), floor)
         if (now == kept).all() or np.count_nonzero(now) <= design.shape[1]:
             break
         kept = now
@@ -127,10 +132,6 @@ def fit(difference: np.ndarray, error: np.ndarray, color: np.ndarray | None, flo
         float(np.sqrt(covariance[0, 0])),
         float(slope[0]),
         float(slope[1]),
-        _spread(rest[kept]),
+        float(mad_std(rest[kept])),
         int(np.count_nonzero(kept)),
     )
-
-
-def _spread(values: np.ndarray) -> float:
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))

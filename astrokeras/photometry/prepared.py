@@ -9,11 +9,12 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import IngestError
-from ..images.image import NJY_ZERO_POINT, Image, Pixel
+from ..images import sky_grid
+from ..images.image import NJY_ZERO_POINT, UNUSABLE, Image, Pixel
 from . import noise_growth, psf_stack, sky_mesh, stars
 from .noise_growth import NoiseGrowth
 from .psf_model import Psf
-from .sky_mesh import UNUSABLE, SkyMesh
+from .sky_mesh import SkyMesh
 from .tiles import spread
 
 #: Parts of an image that are looked at for stars and noise, and their size; independent of the tiles.
@@ -142,15 +143,9 @@ def prepare(
     sky = sky_mesh.measure(opened, box, subtract)
     if not (sky.rms > 0).any():
         raise IngestError(f"{place(opened)} has no pixels with noise to measure (all masked, or all equal)")
-    parts, patches = [], []
-    for tile in spread(tuple(opened.shape), _SIZE, _PARTS):
-        data, variance, mask = _read(opened, sky, tile.rows, tile.columns)
-        bad = (mask & UNUSABLE) != 0
-        sigma = np.sqrt(np.where(bad, sky.rms.max() ** 2, variance))
-        patches.append((data, sigma, _taken(data, sky.at("rms", tile.rows, tile.columns), bad)))
-        parts.append((data, sigma, bad))
-    made = psf or _estimated(parts)
-    noise = noise_growth.measure(patches)
+    samples = sampled(opened, sky)
+    made = psf or psf_of_stars(samples)
+    noise = noise_growth.measure((sample.data, sample.sigma, sample.taken) for sample in samples)
     stacked = made is psf or made.said.startswith("a stack")
     notes = [] if stacked else [f"{opened.band}: PSF: {made.said}"]
     if not len(noise.pixels):
@@ -158,24 +153,55 @@ def prepare(
     return Prepared(opened, sky, made, noise, scale, (*getattr(opened, "notes", ()), *notes))
 
 
-def _estimated(parts: list) -> Psf:
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A part of an image, without its sky, that tells its stars and its noise.
+
+    Attributes
+    ----------
+    data, sigma, rms : ndarray
+        Pixels, their standard errors, and the measured noise of the sky, ``(y, x)``.
+    bad, taken : ndarray of bool
+        Pixels without a good value; these, and those of objects: what is no empty sky.
+    """
+
+    data: np.ndarray
+    sigma: np.ndarray
+    rms: np.ndarray
+    bad: np.ndarray
+    taken: np.ndarray
+
+
+def sampled(opened: Any, sky: SkyMesh) -> list[Sample]:
+    """Parts of an image, evenly spread, that are enough to know its stars and its noise."""
+    samples = []
+    for tile in spread(tuple(opened.shape), _SIZE, _PARTS):
+        data, variance, mask = _read(opened, sky, tile.rows, tile.columns)
+        bad = (mask & UNUSABLE) != 0
+        sigma = np.sqrt(np.where(bad, sky.rms.max() ** 2, variance))
+        rms = sky.at("rms", tile.rows, tile.columns)
+        samples.append(Sample(data, sigma, rms, bad, _taken(data, rms, bad)))
+    return samples
+
+
+def psf_of_stars(samples: list[Sample]) -> Psf:
     """PSF of the stars in parts of an image: of bright ones, or of fainter ones where these are too few."""
     for least in stars.SIGNALS:
-        found = _sources(parts, _RADIUS, least)
+        found = _sources(samples, _RADIUS, least)
         point = stars.stars(found)
         # Stamps have to hold the wings: half a percent of the light of a Moffat profile lies beyond six widths. The
         # width is about twice the half-light radius.
         wanted = int(np.clip(np.ceil(_WIDTHS * 2 * np.median(point.half)), 12, 60)) if len(point) else _RADIUS
         if abs(wanted - _RADIUS) > 3:
-            wider = _sources(parts, wanted, least)
+            wider = _sources(samples, wanted, least)
             found = wider if len(wider) else found
         if len(stars.stars(found)) >= psf_stack.FEWEST:
             break
     return psf_stack.estimate(found)
 
 
-def _sources(parts: list, radius: int, least: float) -> stars.Stamps:
-    return stars.join([stars.candidates(*part, radius, least) for part in parts])
+def _sources(samples: list[Sample], radius: int, least: float) -> stars.Stamps:
+    return stars.join([stars.candidates(s.data, s.sigma, s.bad, radius, least) for s in samples])
 
 
 def _taken(data: np.ndarray, rms: np.ndarray, bad: np.ndarray) -> np.ndarray:
@@ -188,10 +214,8 @@ def _taken(data: np.ndarray, rms: np.ndarray, bad: np.ndarray) -> np.ndarray:
 
 def scale_of(opened: Any) -> float | None:
     """Pixel scale in arcsec: of the WCS, or as the file says."""
-    from astropy.wcs.utils import proj_plane_pixel_scales
-
     if opened.wcs is not None:
-        return float(np.sqrt(np.prod(proj_plane_pixel_scales(opened.wcs.celestial))) * 3600)
+        return sky_grid.pixel_scale(opened.wcs.celestial, opened.shape)
     return getattr(opened, "pixel_scale", None)
 
 

@@ -12,10 +12,10 @@ from ..images.image import Pixel
 from . import aperture_photometry as apertures
 from . import psf_photometry
 from .detection_options import DetectionOptions, aperture_name
-from .planes import Plane, to_pixels
+from .finding import Found, find
 from .prepared import Prepared
 from .psf_model import Psf, matched_weight
-from .segments import Found, find
+from .tile_planes import Plane, to_pixels
 from .tiles import Tile
 
 #: Signal-to-noise ratio of the Kron flux below which an object counts as a point source when fluxes are made total.
@@ -77,6 +77,8 @@ def measure(bands: Bands, tile: Tile, options: DetectionOptions) -> dict[str, np
     if found is None:
         return None
     own = np.flatnonzero(tile.owns(found.x_peak, found.y_peak))
+    if not len(own):
+        return None
     flags = np.where(found.blended, Flag.BLENDED, 0) | np.where(found.cut, Flag.TRUNCATED, 0)
     flags = flags[own].astype(np.int32)
     out: dict[str, np.ndarray] = {}

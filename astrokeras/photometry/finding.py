@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from ..images.image import Pixel
-from .planes import Plane, on_grid
+from ..images.image import LOST
 from .prepared import Prepared
+from .tile_planes import Plane, on_grid
 from .tiles import Tile
 
 if TYPE_CHECKING:
     from .detection_options import DetectionOptions
 
-#: A saturated pixel has light, though not how much: it counts where objects are found, and nowhere else.
-_BLIND = Pixel.NO_DATA | Pixel.BAD | Pixel.COSMIC_RAY
 #: Kron (1980) apertures as SExtractor defines them: 2.5 first moments, and at least 3.5 / 2.5 rms widths.
 _KRON = (2.5, 1.4, 0.0)
 
@@ -74,7 +72,7 @@ def combine(planes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tupl
     """
     top, weight = 0.0, 0.0
     for data, variance, mask in planes:
-        usable = (mask & _BLIND) == 0
+        usable = (mask & LOST) == 0
         inverse = np.where(usable, 1 / np.where(usable, variance, 1), 0.0)
         top, weight = top + inverse * data, weight + inverse
     nothing = weight <= 0
@@ -90,7 +88,7 @@ def chi(planes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], smooth: flo
     """
     total, bands = 0.0, 0.0
     for data, variance, mask in planes:
-        usable = (mask & _BLIND) == 0
+        usable = (mask & LOST) == 0
         ratio = ndimage.gaussian_filter(np.where(usable, data / np.sqrt(np.where(usable, variance, 1)), 0.0), smooth)
         total, bands = total + ratio**2, bands + usable
     from scipy.stats import chi as distribution

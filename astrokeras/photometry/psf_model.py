@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from .psf_shape import fwhm
+
 
 @dataclass(frozen=True, eq=False)
 class Psf:
@@ -21,11 +23,17 @@ class Psf:
         Samples per pixel.
     said : str
         Where it comes from.
+    stars : int
+        Stars that it was made of, 0 if it was not.
+    spread : float
+        Robust standard deviation of their FWHM, in pixels.
     """
 
     data: np.ndarray
     oversampling: int = 1
     said: str = ""
+    stars: int = 0
+    spread: float = np.nan
 
     @classmethod
     def normalised(cls, data: np.ndarray, oversampling: int = 1, said: str = "") -> Psf:
@@ -100,9 +108,7 @@ class Psf:
     @cached_property
     def fwhm(self) -> float:
         """Full width at half maximum in pixels: of the circle whose area is that above half of the maximum."""
-        zoomed = ndimage.zoom(self.data, 8, order=3)
-        area = np.count_nonzero(zoomed > zoomed.max() / 2) / 64 / self.oversampling**2
-        return float(2 * np.sqrt(area / np.pi))
+        return fwhm(self.data) / self.oversampling
 
 
 def gaussian(fwhm: float, radius: int) -> np.ndarray:

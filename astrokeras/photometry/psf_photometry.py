@@ -8,13 +8,11 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from ..images.image import Pixel
-from .planes import Plane
+from ..images.image import UNUSABLE
+from .tile_planes import Plane
 
 #: Radius of the fit in FWHM of the PSF.
 WIDTHS = 2.5
-#: Pixels that no flux is measured on.
-UNMEASURED = Pixel.NO_DATA | Pixel.BAD | Pixel.SATURATED | Pixel.COSMIC_RAY
 #: Part of the weight of a PSF that good pixels must hold.
 _ENOUGH = 0.2
 _BLOCK = 256
@@ -68,7 +66,7 @@ def fit(plane: Plane, x: np.ndarray, y: np.ndarray, together: bool = True) -> Ps
     none = np.full(n, np.nan)
     if not n or not plane.data.size:
         return PsfFluxes(none, none.copy(), np.zeros(n))
-    usable = ((plane.mask & UNMEASURED) == 0).ravel()
+    usable = ((plane.mask & UNUSABLE) == 0).ravel()
     rms = plane.prepared.sky.at("rms", plane.rows, plane.columns).astype(float).ravel()
     weight = np.where(usable, 1 / np.maximum(rms, 1e-3 * rms.max()) ** 2, 0.0)
     variance = np.where(usable, plane.variance.ravel(), 0.0)

@@ -9,12 +9,10 @@ from astropy.stats import SigmaClip
 from photutils.background import MADStdBackgroundRMS, SExtractorBackground
 from scipy import ndimage
 
-from ..images.image import Image, Pixel
+from ..images.image import UNUSABLE, Image
 
 #: Part of a box that must have good pixels without an object.
 _ENOUGH = 0.2
-#: Pixels that say nothing of the sky.
-UNUSABLE = Pixel.NO_DATA | Pixel.BAD | Pixel.SATURATED | Pixel.COSMIC_RAY
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class SkyMesh:
         return ndimage.map_coordinates(mesh, places, order=3, mode="nearest").astype(np.float32)
 
 
-def measure(opened, box: int, subtract: bool = True) -> SkyMesh:
+def measure(opened, box: int, subtract: bool = True, smooth: int = 3) -> SkyMesh:
     """Measure the sky of an image, strip by strip.
 
     Parameters
@@ -61,11 +59,13 @@ def measure(opened, box: int, subtract: bool = True) -> SkyMesh:
         Pixels on a side of a box; several times larger than objects.
     subtract : bool
         If False, the level is zero, as for images whose sky was subtracted; the noise is measured in any case.
+    smooth : int
+        Side in boxes of the median filter over them, odd.
 
     Notes
     -----
     The level is the mode as SExtractor estimates it (Bertin & Arnouts 1996), the noise from the median of absolute
-    deviations, both of pixels that are clipped at 3 sigma and belong to no object; then the median of 3 x 3 boxes.
+    deviations, both of pixels that are clipped at 3 sigma and belong to no object; then the median of some boxes.
     Boxes without enough pixels take the values of the nearest ones that have.
     """
     height, width = opened.shape
@@ -74,7 +74,7 @@ def measure(opened, box: int, subtract: bool = True) -> SkyMesh:
         _boxes(opened.read(rows=slice(y, min(y + strips, height)), columns=slice(0, width)), box)
         for y in range(0, height, strips)
     ]
-    level, rms = (_filled(np.concatenate([part[i] for part in parts])) for i in (0, 1))
+    level, rms = (_filled(np.concatenate([part[i] for part in parts]), smooth) for i in (0, 1))
     return SkyMesh(box, level if subtract else np.zeros_like(level), rms)
 
 
@@ -111,10 +111,10 @@ def _statistics(data: np.ndarray, box: int) -> tuple[np.ndarray, np.ndarray]:
     return level, rms
 
 
-def _filled(mesh: np.ndarray) -> np.ndarray:
-    """Take the nearest value where there is none, then the median of 3 x 3 boxes; zero if there is nothing at all."""
+def _filled(mesh: np.ndarray, smooth: int = 3) -> np.ndarray:
+    """Take the nearest value where there is none, then the median of boxes; zero if there is nothing at all."""
     empty = ~np.isfinite(mesh)
     if empty.all():
         return np.zeros(mesh.shape)
     nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
-    return ndimage.median_filter(mesh[tuple(nearest)], 3, mode="nearest")
+    return ndimage.median_filter(mesh[tuple(nearest)], smooth, mode="nearest")

@@ -1,0 +1,1 @@
+"""Exposures: stages on tables whose rows are images."""
