@@ -67,6 +67,26 @@ def test_sets_hold_the_class_as_often_as_promised(stage):
     assert 1 <= np.mean([len(found) for found in sets]) < 2.5
 
 
+def test_folds_of_the_training_rows_calibrate_without_rows_set_aside(objects, tmp_path):
+    table = objects.copy()
+    table["split"] = "train"
+    recipe = {"class_sets": {"coverage": 0.9}, "trees": 12, "regions": 0}
+    with pytest.raises(TrainingError, match="rows to calibrate on"):
+        fitted(table, tmp_path / "none", **recipe)
+    stage = fitted(table, tmp_path / "folds", cross_fit=3, **recipe)
+    assert stage.card().class_sets.n == len(table)
+    other = catalog(2000, 78, classes=MIXED)
+    sets = stage(other)["class_set"]
+    held = np.mean([name in text.split() for name, text in zip(other["class_true"], sets, strict=True)])
+    # Coverage scatters by .01 with the rows; sets from trees that had seen them would hold it far less often.
+    assert abs(held - 0.9) < 0.04
+
+
+def test_one_fold_is_refused():
+    with pytest.raises(ValidationError, match="one fold"):
+        Classify(bands=BANDS, classes=CLASSES, train={"cross_fit": 1})
+
+
 def test_an_object_without_data_has_no_class(stage):
     table = catalog(20, 8)
     for band in BANDS:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from astrokeras import class_metrics
@@ -20,6 +21,7 @@ from astrokeras.networks.classes import (
     set_calibration,
 )
 from astrokeras.networks.encoder import photometry_encoder
+from astrokeras.tasks.trees import stacked
 
 
 def toy_survey(rows, seed, classes=3):
@@ -54,6 +56,12 @@ def survey():
 @pytest.fixture(scope="module")
 def encoder(survey):
     return photometry_encoder(**survey[0])
+
+
+@pytest.fixture(scope="module")
+def forest(survey, encoder):
+    features = keras.ops.convert_to_numpy(encoder(survey[0]))
+    return RandomForestClassifier(10, max_depth=6, random_state=0).fit(features, survey[1])
 
 
 @pytest.fixture(scope="module")
@@ -206,4 +214,37 @@ class TestCalibration:
         set_calibration(model, scaling)
         mixed = (0.97 * raw + 0.03 * prepared.class_ratio) * prepared.factor
         mixed /= mixed.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(p_of(model, survey[0]), calibrated(mixed, scaling), atol=1e-5)
+
+
+class TestForest:
+    def pooled(self, encoder, forest):
+        layer = stacked(forest.estimators_, forest.classes_, 3).layer(encoder.output_shape[-1])
+        return class_ensemble([member(encoder)], forest=layer)
+
+    def test_trees_are_half_of_the_answer_where_nothing_is_missing(self, survey, encoder, forest):
+        photometry = {name: x[:60].copy() for name, x in survey[0].items()}
+        photometry["observed"][:20, 1] = 0
+        alone = p_of(class_ensemble([member(encoder)]), photometry)
+        trees = forest.predict_proba(keras.ops.convert_to_numpy(encoder(photometry)))
+        found = p_of(self.pooled(encoder, forest), photometry)
+        np.testing.assert_allclose(found[:20], alone[:20], atol=1e-6)
+        np.testing.assert_allclose(found[20:], (alone[20:] + trees[20:]) / 2, atol=1e-6)
+
+    def test_share_of_the_trees_is_found(self):
+        rng = np.random.default_rng(5)
+        p, target = drawn(3000, 6)
+        unsure = np.full_like(p, 1 / 3)
+        right, wrong = fit_calibration(unsure, target, trees=p), fit_calibration(p, target, trees=rng.permutation(p))
+        assert right.share > 0.6
+        assert wrong.share < 0.4
+        assert fit_calibration(p[:0], target[:0], trees=p[:0]).share == pytest.approx(0.5)
+
+    def test_model_does_what_was_fitted(self, survey, encoder, forest):
+        model = self.pooled(encoder, forest)
+        raw = before_calibration(model)(survey[0])
+        p, trees = (keras.ops.convert_to_numpy(raw[name]) for name in ("p_class", "p_trees"))
+        scaling = fit_calibration(p, survey[1], trees=trees)
+        set_calibration(model, scaling)
+        mixed = (1 - scaling.share) * p + scaling.share * trees
         np.testing.assert_allclose(p_of(model, survey[0]), calibrated(mixed, scaling), atol=1e-5)

@@ -4,6 +4,7 @@ from .augmentation import RandomDihedral, RandomWarp
 from .classes import ClassLoss, LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
 from .degradation import RandomBlur, RandomMask, RandomNoise
 from .domain import DomainScore, PriorShrinkage
+from .forest import Forest, Pool, WhereComplete
 from .instruments import InstrumentDropout
 from .limits import LimitDepths, LimitSimulation
 from .maxout import Maxout
@@ -27,6 +28,7 @@ __all__ = [
     "DirichletMoments",
     "DomainScore",
     "ErrorJitter",
+    "Forest",
     "InstrumentDropout",
     "JointLoss",
     "LabelNoise",
@@ -42,6 +44,7 @@ __all__ = [
     "MixtureLogits",
     "NormalLoss",
     "NormalMoments",
+    "Pool",
     "PriorCorrection",
     "PriorShrinkage",
     "RandomBlur",
@@ -58,4 +61,5 @@ __all__ = [
     "TemperatureScaling",
     "VectorScaling",
     "VoteLoss",
+    "WhereComplete",
 ]

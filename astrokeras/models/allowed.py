@@ -168,6 +168,11 @@ def _domain_score(config: dict[str, Any], shape: list[list[int]]) -> list[tuple[
     return [(references, features), (references, bands), (bands, features)]
 
 
+def _forest(config: dict[str, Any], shape: list[int]) -> list[tuple[Any, ...]]:
+    rows = _size(config["n_trees"]) * _size(config["n_nodes"])
+    return [(rows, 3), (rows, config["n_classes"])]
+
+
 def _channels(config: dict[str, Any]) -> int:
     return 1 if config["data_format"] == "channels_first" else -1
 
@@ -181,7 +186,7 @@ _RULES = {
     "BatchNormalization": _normalized,
     "LayerNormalization": _normalized,
 }
-_OUR_RULES = {"DomainScore": _domain_score}
+_OUR_RULES = {"DomainScore": _domain_score, "Forest": _forest}
 
 
 def canonical(value: Any) -> Any:

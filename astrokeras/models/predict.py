@@ -170,7 +170,11 @@ def _tensorflow(bundle: Bundle, batch: int) -> Callable[[Columns], Columns]:
     shapes = bundle.card.tensors
     signature = {n: tf.TensorSpec((batch, *shape), tf.float32, name=n) for n, shape in shapes.items()}
 
-    @tf.function(input_signature=[signature], jit_compile=False)
+    # Trees are hundreds of small operations, which XLA joins; the large products of densities gain nothing by it.
+    on_catalogs = bundle.card.task == "classify" and bundle.card.stamp is None
+    joined = on_catalogs and not tf.config.list_physical_devices("GPU")
+
+    @tf.function(input_signature=[signature], jit_compile=joined)
     def graph(inputs: dict[str, Any]) -> dict[str, Any]:
         return named_outputs(bundle.model(inputs, training=False), bundle.card)
 

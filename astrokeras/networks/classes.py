@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 
-from ..layers import LabelNoise, PriorCorrection, TemperatureScaling, VectorScaling
+from ..layers import LabelNoise, Pool, PriorCorrection, TemperatureScaling, VectorScaling, WhereComplete
 from ..layers.classes import FLOOR
 from .dense import dense_trunk, heads
 from .encoder import seen_in_training
@@ -17,6 +17,8 @@ CALIBRATIONS = {"temperature": TemperatureScaling, "vector": VectorScaling}
 SLOPE_SCATTER, OFFSET_SCATTER = 0.5, 0.5
 #: The same for the logarithm of the share of label noise, and the largest share.
 NOISE_SCATTER, MOST_NOISE = 1.0, 0.5
+#: The same for the logit of the share of the trees, which is believed to be one half.
+SHARE_SCATTER = 0.5
 
 
 def class_network(
@@ -65,11 +67,12 @@ def class_network(
     return keras.Model(inputs, logits, name="class_member")
 
 
-def class_ensemble(members, factor=None, calibration="temperature", label_noise=0.0, class_ratio=None):
+def class_ensemble(members, factor=None, calibration="temperature", label_noise=0.0, class_ratio=None, forest=None):
     """One graph of all members for inference: the mean of their probabilities, corrected and calibrated.
 
-    Behind the mean come the layers ``label_noise``, ``prior_correction`` and ``p_class``, which last changes nothing
-    until `set_calibration`.
+    With a forest, the mean of the members is pooled with what its trees say, in equal shares; the trees have no say of
+    objects that miss an input. Behind that come the layers ``label_noise``, ``prior_correction`` and ``p_class``, which
+    last changes nothing until `set_calibration`.
 
     Parameters
     ----------
@@ -81,6 +84,8 @@ def class_ensemble(members, factor=None, calibration="temperature", label_noise=
         Kind of the last layer.
     label_noise, class_ratio : float, array-like
         What the loss took for granted: see `astrokeras.layers.ClassLoss`.
+    forest : Forest, optional
+        Trees on the features of the encoder, grown on complete rows.
 
     Returns
     -------
@@ -103,9 +108,14 @@ def class_ensemble(members, factor=None, calibration="temperature", label_noise=
         if member.output_shape != members[0].output_shape:
             raise ValueError("class_ensemble: all members must have equally many classes")
     inputs = {name: keras.Input(x.shape[1:], name=name, dtype="float32") for name, x in encoder.input.items()}
-    logits = heads(members, encoder(inputs))
+    features = encoder(inputs)
+    logits = heads(members, features)
     probabilities = [keras.layers.Softmax(name=f"probability_{i}")(output) for i, output in enumerate(logits)]
     mean = keras.layers.Average(name="mean_probability")(probabilities) if len(members) > 1 else probabilities[0]
+    if forest is not None:
+        masks = [inputs[name] for name in ("observed", "extra_observed") if name in inputs]
+        trees = WhereComplete(name="trees")([forest(features), mean, *masks])
+        mean = Pool(name="pool")([mean, trees])
     return class_model(inputs, mean, factor, calibration, label_noise, class_ratio)
 
 
@@ -130,8 +140,11 @@ def class_model(inputs, mean, factor=None, calibration="temperature", label_nois
 
 
 def before_calibration(model):
-    """Model with the output ``p_class`` as the members alone give it, for `fit_calibration`."""
-    return keras.Model(model.input, {"p_class": model.get_layer("label_noise").input})
+    """Model with the outputs ``p_class``, as the members alone give it, and of a forest ``p_trees``."""
+    if not any(isinstance(layer, Pool) for layer in model.layers):
+        return keras.Model(model.input, {"p_class": model.get_layer("label_noise").input})
+    members, trees = model.get_layer("pool").input
+    return keras.Model(model.input, {"p_class": members, "p_trees": trees})
 
 
 @dataclass(frozen=True)
@@ -170,20 +183,35 @@ class Scaling:
         ``(n_classes,)``; of a temperature T all slopes are 1/T and all offsets 0.
     label_noise : float
         Share of `astrokeras.layers.LabelNoise`.
+    share : float
+        Of the trees, see `astrokeras.layers.Pool`.
     """
 
     slope: np.ndarray
     offset: np.ndarray
     label_noise: float = 0.0
+    share: float = 0.5
+
+    def apply(self, probability, prepared, trees=None):
+        """Calibrated probabilities of what `before_calibration` gives; see `fit_calibration`."""
+        return np.exp(self.log_probability(probability, prepared, trees))
+
+    def log_probability(self, probability, prepared, trees=None):
+        """Logarithm of what `apply` gives."""
+        said = probability if trees is None else (1 - self.share) * probability + self.share * trees
+        mixed = (1 - self.label_noise) * said + self.label_noise * prepared.class_ratio
+        log_q = log_softmax(np.log(np.maximum(mixed, FLOOR)) + np.log(prepared.factor), axis=1)
+        return log_softmax(self.slope * log_q + self.offset, axis=1)
 
 
-def fit_calibration(probability, target, kind="temperature", prepared=None):
+def fit_calibration(probability, target, kind="temperature", prepared=None, trees=None):
     """Calibration that rows set aside for it make most probable (Guo et al. 2017, arXiv:1706.04599).
 
-    Fitted are a temperature, or slopes and offsets, and the share of label noise if the model was trained with any. The
-    likelihood of the classes is multiplied by a normal density of the parameters around "no change", with the standard
-    deviation `SLOPE_SCATTER` for the logarithm of a temperature or of the slopes, `OFFSET_SCATTER` for the offsets and
-    `NOISE_SCATTER` for the logarithm of the share. Some hundred rows outweigh it; a handful, on which a maximum of the
+    Fitted are a temperature, or slopes and offsets, the share of label noise if the model was trained with any, and
+    that of the trees if there are any. The likelihood of the classes is multiplied by a normal density of the
+    parameters around "no change", with the standard deviation `SLOPE_SCATTER` for the logarithm of a temperature or of
+    the slopes, `OFFSET_SCATTER` for the offsets, `NOISE_SCATTER` for the logarithm of the share of noise and
+    `SHARE_SCATTER` for the logit of that of trees. Some hundred rows outweigh it; a handful, on which a maximum of the
     likelihood alone may run to infinity, changes little, and none changes nothing.
 
     Parameters
@@ -196,6 +224,8 @@ def fit_calibration(probability, target, kind="temperature", prepared=None):
         One temperature, or slope and offset of each class.
     prepared : Prepared, optional
         Of the model; by default no label noise and no correction.
+    trees : array-like, optional
+        What `before_calibration` gives of a forest, ``(rows, n_classes)``.
 
     Returns
     -------
@@ -212,23 +242,22 @@ def fit_calibration(probability, target, kind="temperature", prepared=None):
     n_classes, rows = p.shape[1], np.arange(len(target))
     prepared = prepared or Prepared(0.0, np.full(n_classes, 1 / n_classes), np.ones(n_classes))
     n_slopes = 1 if kind == "temperature" else n_classes
-    vector, noisy = kind == "vector", prepared.label_noise > 0
+    vector, noisy, pooled = kind == "vector", prepared.label_noise > 0, trees is not None
+    other = np.asarray(trees, dtype=np.float64) if pooled else None
 
     def unpacked(parameters):
         slope = np.exp(parameters[:n_slopes]) * np.ones(n_classes)
         offset = parameters[n_slopes : 2 * n_slopes] if vector else np.zeros(n_classes)
-        share = prepared.label_noise * np.exp(parameters[-1]) if noisy else 0.0
-        return Scaling(slope, offset, min(share, MOST_NOISE))
+        noise = prepared.label_noise * np.exp(parameters[-1]) if noisy else 0.0
+        share = expit(parameters[-1 - noisy]) if pooled else 0.5
+        return Scaling(slope, offset, min(noise, MOST_NOISE), float(share))
 
     def loss(parameters):
-        value = unpacked(parameters)
-        mixed = (1 - value.label_noise) * p + value.label_noise * prepared.class_ratio
-        log_q = log_softmax(np.log(np.maximum(mixed, FLOOR)) + np.log(prepared.factor), axis=1)
-        log_p = log_softmax(value.slope * log_q + value.offset, axis=1)
+        log_p = unpacked(parameters).log_probability(p, prepared, other)
         return -log_p[rows, target].sum() + 0.5 * np.sum((parameters / scatter) ** 2)
 
-    widths = [SLOPE_SCATTER] * n_slopes + [OFFSET_SCATTER] * (n_classes * vector) + [NOISE_SCATTER] * noisy
-    scatter = np.array(widths)
+    widths = [SLOPE_SCATTER] * n_slopes + [OFFSET_SCATTER] * (n_classes * vector)
+    scatter = np.array(widths + [SHARE_SCATTER] * pooled + [NOISE_SCATTER] * noisy)
     return unpacked(minimize(loss, np.zeros(len(scatter)), method="L-BFGS-B").x)
 
 
@@ -247,4 +276,6 @@ def set_calibration(model, scaling):
         raise ValueError("set_calibration: the model takes a temperature, equal slopes and no offsets")
     else:
         layer.set_temperature(1 / scaling.slope[0])
+    for pool in (layer for layer in model.layers if isinstance(layer, Pool)):
+        pool.set_share(scaling.share)
     model.get_layer("label_noise").set_noise(scaling.label_noise)

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import TrainingError
 from ..models.card import Card, ClassSetRule, Metric
 from .classify_recipe import class_weights, resampled
-from .examples import Examples
+from .examples import Examples, HeldOut
 from .learner import HIDING, MEASURED_ON, TRUNK, outputs
 from .stamp_learner import StampLearner
 
@@ -71,17 +71,46 @@ class ClassLearner(StampLearner):
 
     def finish(self, members: Sequence[keras.Model], rows: Mapping[str, Examples]) -> tuple[keras.Model, Card]:
         """See `Learner.finish`."""
-        from ..networks.classes import Prepared, before_calibration, fit_calibration, set_calibration
+        from ..networks.classes import Prepared, fit_calibration, set_calibration
 
         counts, kind = self._counts(rows["train"]), self.recipe.calibration
-        model = self._joined(members, counts)
+        model = self._joined(members, counts, rows["train"])
         held, found = rows["calibrate"], {"class_fractions": self.class_fractions(rows["train"])}
+        if self.folds:
+            return model, self.card.model_copy(update=found)
         if len(held):
-            raw = outputs(before_calibration(model), held, "p_class")
-            set_calibration(model, fit_calibration(raw, held.target, kind, Prepared.of(model)))
+            p, trees = self.before_calibration(model, held).swapaxes(0, 1)
+            set_calibration(model, fit_calibration(p, held.target, kind, Prepared.of(model), trees))
         return model, self.card.model_copy(update=found | self._sets(model, held))
 
-    def _joined(self, members: Sequence[keras.Model], counts: np.ndarray) -> keras.Model:
+    @property
+    def folds(self) -> int:
+        """See `Learner.folds`: networks on stamps, which learn for long, calibrate on rows set aside."""
+        return 0 if self.looks or self.recipe.method != "keras" else self.recipe.cross_fit
+
+    def before_calibration(self, model: keras.Model, rows: Examples) -> np.ndarray:
+        """Probabilities of the networks and of the trees, ``(rows, 2, classes)``; without trees, twice the former."""
+        from ..networks.classes import before_calibration
+
+        raw = before_calibration(model)
+        last = "p_trees" if "p_trees" in raw.output else "p_class"
+        return np.stack([outputs(raw, rows, name) for name in ("p_class", last)], axis=1)
+
+    def recalibrate(self, model: keras.Model, card: Card, held: HeldOut) -> tuple[keras.Model, Card]:
+        """See `Learner.recalibrate`: rows set aside, as the model says, count beside those of the folds."""
+        from ..networks.classes import Prepared, fit_calibration, set_calibration
+
+        said, target = held.output, held.examples.target
+        if len(held.aside):
+            said = np.concatenate([said, self.before_calibration(model, held.aside)])
+            target = np.concatenate([target, held.aside.target])
+        prepared = Prepared.of(model)
+        p, trees = said.swapaxes(0, 1)
+        scaling = fit_calibration(p, target, self.recipe.calibration, prepared, trees)
+        set_calibration(model, scaling)
+        return model, card.model_copy(update=self._rule(scaling.apply(p, prepared, trees), target))
+
+    def _joined(self, members: Sequence[keras.Model], counts: np.ndarray, train: Examples) -> keras.Model:
         """One graph of all members, not calibrated."""
         import keras
 
@@ -90,8 +119,17 @@ class ClassLearner(StampLearner):
         noise = self.recipe.label_noise, self._learnt_ratio(counts)
         settings = (self._factor(counts), self.recipe.calibration, *noise)
         if not self.looks:
-            return class_ensemble(members, *settings)
+            return class_ensemble(members, *settings, self._forest(members[0].get_layer("encoder"), train))
         return class_model(*self.mean(members, lambda name: keras.layers.Softmax(name=name)), *settings)
+
+    def _forest(self, encoder: keras.Model, train: Examples) -> keras.layers.Layer | None:
+        """Trees beside the networks; None where the recipe has none, or networks learn another class ratio."""
+        from .trees import grown
+
+        if not self.recipe.trees or self.recipe.imbalance != "none":
+            return None
+        trees = grown(self, encoder, train)
+        return None if trees is None else trees.layer(encoder.output_shape[-1])
 
     def wrapped(self, encoder: keras.Model, estimator: Any, rows: Mapping[str, Examples]) -> tuple[Classical, Card]:
         """See `Learner.wrapped`: support vectors get a logistic regression, others the calibration of networks."""
@@ -135,15 +173,23 @@ class ClassLearner(StampLearner):
         return {"weights": np.ascontiguousarray(weights), "offset": offset}
 
     def _sets(self, model: keras.Model | Classical, held: Examples) -> dict[str, Any]:
+        if self.recipe.class_sets is None:
+            return {}
+        if not len(held):
+            raise TrainingError(
+                "train: class_sets need rows to calibrate on; give `split: {calibrate: ...}` or `cross_fit`"
+            )
+        return self._rule(outputs(model, held, "p_class"), held.target)
+
+    def _rule(self, p: np.ndarray, target: np.ndarray) -> dict[str, Any]:
+        """Rule of ``class_sets`` from probabilities of rows that had no say in them."""
         from ..probabilities import conformal_quantile
 
         wanted = self.recipe.class_sets
         if wanted is None:
             return {}
-        if not len(held):
-            raise TrainingError("train: class_sets need rows to calibrate on; give `split: {calibrate: ...}`")
-        quantile = conformal_quantile(outputs(model, held, "p_class"), held.target, wanted.coverage, wanted.method)
-        rule = ClassSetRule(coverage=wanted.coverage, method=wanted.method, quantile=quantile, n=len(held))
+        quantile = conformal_quantile(p, target, wanted.coverage, wanted.method)
+        rule = ClassSetRule(coverage=wanted.coverage, method=wanted.method, quantile=quantile, n=len(target))
         return {"class_sets": rule}
 
     def _factor(self, counts: np.ndarray) -> np.ndarray | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic import Field as Parameter
 
 from ..errors import TrainingError, did_you_mean
-from .recipe import Recipe
+from .recipe import Recipe, fold_count
 
 
 class ClassSets(BaseModel):
@@ -50,6 +50,13 @@ class ClassifyRecipe(Recipe):
         probabilities, gets a logistic regression (Platt 1999) on the same rows.
     class_sets : ClassSets, optional
         Write ``class_set``.
+    trees : int
+        Trees of a random forest (Breiman 2001) that stands beside the networks in the graph: where nothing is missing,
+        its probabilities and those of the networks are pooled. 0, an ``imbalance`` or stamps leave the networks alone.
+    cross_fit : int
+        Folds of the training rows, each predicted by one more network, and trees, that have not seen it: these
+        predictions calibrate beside the rows ``calibrate``, as they do ``class_sets``. 0 leaves it to the rows
+        ``calibrate``; without any the probabilities stay as the loss and the pool give them.
     regions : int
         Probabilities of objects out of the domain go back to the class ratio of the training rows, at a rate that is
         found by leaving regions of the input space out of the training, one after the other: so many of them. 0 leaves
@@ -70,6 +77,8 @@ class ClassifyRecipe(Recipe):
     label_noise: float = Parameter(default=0.02, ge=0, lt=0.5)
     calibration: Literal["temperature", "vector"] = "temperature"
     class_sets: ClassSets | None = None
+    trees: int = Parameter(default=48, ge=0, le=200)
+    cross_fit: Annotated[int, AfterValidator(fold_count)] = Parameter(default=0, ge=0, le=50)
     regions: int = Parameter(default=6, ge=0, le=64)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import TrainingError
 from ..split import groups
 from .examples import Examples, HeldOut, joined
-from .learner import Learner, outputs
+from .learner import Learner
 from .patches import patches
 from .training import fit_members
 
@@ -46,7 +46,6 @@ def held_out(learner: Learner, rows: Mapping[str, Examples], on_epoch: Callable[
     TrainingError
         If the training rows are too few or too uneven for the folds.
     """
-    name = learner.card.outputs[0].name
     train, aside = rows["train"], joined([rows["calibrate"], rows["validate"]])
     aside = aside.take(np.arange(min(len(aside), MAX_ASIDE)))
     patch = patches(train.tensors, learner.folds)
@@ -56,9 +55,9 @@ def held_out(learner: Learner, rows: Mapping[str, Examples], on_epoch: Callable[
     for k in range(learner.folds):
         network = _without(learner, rows, fold != k, k, on_epoch)
         parts.append(train.take(np.flatnonzero((fold == k) & kept)))
-        predicted.append(outputs(network, parts[-1], name))
+        predicted.append(learner.before_calibration(network, parts[-1]))
         if len(aside):
-            beside.append(outputs(network, aside, name))
+            beside.append(learner.before_calibration(network, aside))
     count = 0 if patch is None else int(patch.max()) + 1
     return HeldOut(joined(parts), np.concatenate(predicted), aside, np.array(beside), count)
 
@@ -101,6 +100,7 @@ def _without(
         )
     seed = (learner.recipe.seed + _SEED_STEP * (number + 1)) % 2**31
     alone = replace(learner, recipe=learner.recipe.model_copy(update={"members": 1, "seed": seed}))
+    alone.checked({**rows, "train": part})
     notes = None if on_epoch is None else lambda note: on_epoch(f"fold {number + 1}/{learner.folds}, {note}")
     members, _ = fit_members(alone, part, rows["validate"], notes)
-    return alone.finish(members, {**rows, "calibrate": part.take(np.arange(0))})[0]
+    return alone.finish(members, {**rows, "train": part, "calibrate": part.take(np.arange(0))})[0]

@@ -65,6 +65,10 @@ class Learner:
         """Folds of the training rows to calibrate with; 0 for none."""
         return 0
 
+    def before_calibration(self, model: keras.Model, rows: Examples) -> np.ndarray:
+        """What a model that is not calibrated says of some rows, ``(rows, ...)``, for `recalibrate`."""
+        return outputs(model, rows, self.card.outputs[0].name)
+
     def recalibrate(self, model: keras.Model, card: Card, held: HeldOut) -> tuple[keras.Model, Card]:
         """Calibrate a finished model on predictions out of fold; needed where ``folds`` is not 0."""
         raise NotImplementedError

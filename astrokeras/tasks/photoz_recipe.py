@@ -10,16 +10,10 @@ from pydantic import Field as Parameter
 
 from ..errors import TrainingError
 from ..fields import Band
-from .recipe import Recipe
+from .recipe import Recipe, fold_count
 
 #: Redshifts just below zero are galaxies with peculiar velocities; below this they are failures.
 LOWEST_REDSHIFT = -0.02
-
-
-def _folds(number: int) -> int:
-    if number == 1:
-        raise ValueError("one fold leaves nothing to train on; say 0, or 2 and more")
-    return number
 
 
 class PhotozRecipe(Recipe):
@@ -63,7 +57,7 @@ class PhotozRecipe(Recipe):
     z_min: float | None = None
     z_max: float | None = None
     n_grid: int = Parameter(default=200, ge=16, le=4096)
-    cross_fit: Annotated[int, AfterValidator(_folds)] = Parameter(default=5, ge=0, le=50)
+    cross_fit: Annotated[int, AfterValidator(fold_count)] = Parameter(default=5, ge=0, le=50)
     magnitude_band: Band | None = None
     error_jitter: float = Parameter(default=0.5, ge=0, le=5)
 

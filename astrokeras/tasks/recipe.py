@@ -32,6 +32,13 @@ def _one_of(names: frozenset[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def fold_count(number: int) -> int:
+    """Number of folds, which is not 1."""
+    if number == 1:
+        raise ValueError("one fold leaves nothing to train on; say 0, or 2 and more")
+    return number
+
+
 class Recipe(BaseModel):
     """How a model is built and trained; the defaults serve every survey.
 
