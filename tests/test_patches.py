@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from astrokeras.tasks import cross_fit
 from astrokeras.tasks.cross_fit import folds_of, together
 from astrokeras.tasks.examples import Examples
+from astrokeras.tasks.learner import outputs
 from astrokeras.tasks.patches import LEAST_ROWS, TOLERANCE, patches
 
 BANDS = 4
@@ -126,7 +127,9 @@ def test_no_network_has_seen_the_patch_that_it_predicts(monkeypatch):
 
     monkeypatch.setattr(cross_fit, "_without", without)
     learner = SimpleNamespace(
-        card=SimpleNamespace(outputs=[SimpleNamespace(name="z_pdf")]), folds=5, recipe=SimpleNamespace(seed=1)
+        folds=5,
+        recipe=SimpleNamespace(seed=1),
+        before_calibration=lambda network, rows: outputs(network, rows, "z_pdf"),
     )
     few = train.take(np.arange(20))
     held = cross_fit.held_out(learner, {"train": train, "validate": few, "calibrate": few})

@@ -157,7 +157,9 @@ def _fit(
         # Keras would copy all stamps.
         data = {"validation_data": None if held is None else batches(held, 2 * recipe.batch_size), "shuffle": False}
         given = (batches(_given(learner, train), recipe.batch_size, recipe.seed),)
-    history = member.fit(*given, **data, epochs=recipe.epochs, callbacks=callbacks, verbose=0).history
+    # By name: the third parameter of fit is not the weights.
+    data |= dict(zip(("x", "y", "sample_weight"), given, strict=False))
+    history = member.fit(**data, epochs=recipe.epochs, callbacks=callbacks, verbose=0).history
     if not all(np.isfinite(loss).all() for loss in history.values()):
         raise TrainingError("train: the loss became infinite or NaN; a smaller learning_rate may help")
     return {name: [float(x) for x in losses] for name, losses in history.items()}
