@@ -1,5 +1,7 @@
 """Objects of simulated images are found and measured: fluxes, errors, flags, tiles."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scenes
@@ -12,6 +14,7 @@ from astrokeras.flags import Flag
 from astrokeras.images.image import Pixel
 from astrokeras.photometry.detection import detect
 from astrokeras.photometry.detection_options import aperture_name
+from astrokeras.photometry.measuring import _total
 from astrokeras.photometry.psf_model import Psf
 
 #: The PSFs of `scenes.field`, for tests of something else.
@@ -330,3 +333,20 @@ def test_images_that_do_not_go_together_are_refused(field):
     nothing = scenes.image(np.full((50, 50), np.nan), "r", one.wcs)
     with pytest.raises(IngestError, match="no pixels with noise"):
         detect([nothing])
+
+
+def test_a_band_without_a_total_says_nothing_about_the_total():
+    """As if it were no detection band: a missing flux with a finite error is no flux of 0."""
+
+    def band(total, color=100.0):
+        one = {"total": total, "err_total": 1.0, "color": color, "err_color": 1.0}
+        return {name: np.array([value]) for name, value in one.items()}
+
+    alone, beside = {}, {}
+    _total(alone, {"r": band(150.0)}, SimpleNamespace(detect=("r",)))
+    _total(beside, {"r": band(150.0), "i": band(np.nan)}, SimpleNamespace(detect=("r", "i")))
+    # The excess over a point source is .5; twice the noise of a flux of 100 is .02: factor 1 + .5^3 / (.5^2 + .02^2).
+    assert alone["flux_r"][0] == pytest.approx(100 * (1 + 0.125 / 0.2504))
+    assert beside["flux_r"][0] == alone["flux_r"][0]
+    # Its colour was measured, and counts in the signal to noise: two bands of 100 each.
+    assert (alone["snr"][0], beside["snr"][0]) == pytest.approx((100, 100 * np.sqrt(2)))

@@ -95,6 +95,7 @@ class Plane:
         """
         raw, scaled = self._raw(rows, columns)
         values = raw if scaled else raw.astype(np.float64) * self._scale() + self._zero()
+        # What is not finite becomes a number that differs from it, and is refused with the fractions.
         whole_ones = np.nan_to_num(values).astype(np.int64)
         if not np.array_equal(whole_ones, values):
             raise IngestError(f"{self.what}: is no mask: it holds numbers that are not whole")

@@ -165,18 +165,24 @@ def _missing(sums: dict[str, dict[str, np.ndarray]], n: int) -> np.ndarray:
     return out
 
 
+def _weight(error: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Inverse variance; 0 where a value or its error is missing, which then says nothing, not that it is 0."""
+    good = known & np.isfinite(error) & (error > 0)
+    return np.where(good, 1 / np.where(good, error, 1) ** 2, 0.0)
+
+
 def _total(out: dict[str, np.ndarray], sums: dict[str, dict[str, np.ndarray]], bands: Bands) -> None:
     """Scale the colour photometry to the total flux, with one factor for all bands, and name the columns."""
     top, bottom, weight = (0.0, 0.0, 0.0)
     color, power = 0.0, 0.0
     for name in bands.detect:
         band = sums[name]
-        with np.errstate(divide="ignore"):
-            own = np.nan_to_num(1 / band["err_total"] ** 2, posinf=0.0)
-            inverse = np.nan_to_num(1 / band["err_color"] ** 2, posinf=0.0)
-        top, bottom = top + own * np.nan_to_num(band["total"]), bottom + own * np.nan_to_num(band["color"])
+        known = np.isfinite(band["total"]) & np.isfinite(band["color"])
+        own = _weight(band["err_total"], known)
+        top, bottom = top + own * np.where(known, band["total"], 0), bottom + own * np.where(known, band["color"], 0)
         weight = weight + own
-        color, power = color + inverse * np.nan_to_num(band["color"]), power + inverse
+        inverse = _weight(band["err_color"], np.isfinite(band["color"]))
+        color, power = color + inverse * np.where(inverse > 0, band["color"], 0), power + inverse
     with np.errstate(divide="ignore", invalid="ignore"):
         reliable = (top / np.sqrt(weight) > _RELIABLE) & (bottom > 0)
         # More light than a point source has, as far as it is more than the noise.
