@@ -69,7 +69,7 @@ def stages(small_model, table, tmp_path_factory):
     table["stamp"] = stamps_of(len(table))
     for kind in ("flux", "flux_err"):
         table[f"{kind}_psf_r"] = table[f"{kind}_r"] * 0.7
-    tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}}
+    tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}, "cross_fit": 2}
     classes = Classify(bands=("u", "g", "r", "i", "z"), classes=("STAR", "GALAXY", "QSO"), train=tiny)
     path = tmp_path_factory.mktemp("other") / "other.ecsv"
     table["ra", "dec", "z_spec"][::2].write(path)
