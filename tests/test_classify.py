@@ -87,7 +87,9 @@ def test_a_class_that_lives_in_one_fold_says_how_to_go_on(objects, tmp_path):
     rows = np.flatnonzero(table["class_true"] == "QSO")
     table["class_true"][rows[2:]] = ""
     table["split"] = "train"
-    with pytest.raises(TrainingError, match=r"'QSO' has [01] training rows .* without fold \d of cross_fit; 0 does without"):
+    with pytest.raises(
+        TrainingError, match=r"'QSO' has [01] training rows .* without fold \d of cross_fit; 0 does without"
+    ):
         fitted(table, tmp_path / "m", cross_fit=2, regions=0, trees=0, epochs=1)
 
 

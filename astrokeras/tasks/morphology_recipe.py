@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 from pydantic import Field as Parameter
-from pydantic import model_validator
 
 from .classify_recipe import ClassifyRecipe
 from .recipe import fold_count
