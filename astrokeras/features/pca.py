@@ -186,4 +186,5 @@ class Pca(Trainable):
 
 def together(columns: list[np.ndarray]) -> np.ndarray:
     """Numbers of all columns side by side, float64 ``(rows, numbers)``."""
-    return np.concatenate([np.ma.filled(c.astype(float), np.nan).reshape(len(c), -1) for c in columns], axis=1)
+    numbers = [np.ma.filled(column.astype(float), np.nan) for column in columns]
+    return np.concatenate([array[:, None] if array.ndim == 1 else array for array in numbers], axis=1)
