@@ -10,6 +10,7 @@ import scenes
 from astropy.io import fits
 from astropy.io.votable import parse
 from astropy.table import QTable
+from astropy.wcs import Sip
 from pydantic import ValidationError
 
 from astrokeras import PhotoZ
@@ -177,6 +178,21 @@ def test_forced_fluxes_are_those_of_detected_stars_and_zero_on_empty_sky(field, 
     off = stage(QTable({"ra": [151.0, np.nan], "dec": [2.0, 2.0]}, units={"ra": "deg", "dec": "deg"}))
     assert np.isnan(off["flux_deep_r"]).all()
     assert list(off["flags"]) == [Flag.NO_IMAGE, Flag.NO_IMAGE | Flag.BAD_POSITION]
+
+
+def test_a_distortion_leads_no_object_far_away_onto_the_image():
+    wcs = scenes.grid((100, 100), scale=0.36)
+    wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+    a = np.zeros((3, 3))
+    a[2, 0] = 3e-4
+    wcs.sip = Sip(a, a.T.copy(), None, None, wcs.wcs.crpix)
+    image = scenes.image(np.random.default_rng(0).normal(0, 1, (100, 100)), "r", wcs)
+    ra, dec = (v.ravel() for v in np.meshgrid(np.linspace(147, 153, 61), np.linspace(-1, 5, 61)))
+    table = QTable({"object_id": np.arange(len(ra)), "ra": ra, "dec": dec}, units={"ra": "deg", "dec": "deg"})
+    found = forced_photometry([image], table, {"r": Psf.moffat(3.0, 3.0, 12)}, box=50)
+    near = np.hypot(ra - 150, dec - 2) < 0.02
+    assert near.sum() == 1
+    np.testing.assert_array_equal(np.isfinite(found["flux_forced_r"]), near)
 
 
 def test_forced_photometry_together_separates_a_pair():

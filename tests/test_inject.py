@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scenes
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
@@ -56,6 +58,21 @@ def test_a_point_source_has_its_flux_at_its_place():
     where = [(made.data * axis).sum() / made.data.sum() for axis in (x, y)]
     assert where == pytest.approx([float(v) for v in image.wcs.world_to_pixel_values(150.0, 40.0)], abs=0.02)
     assert not image.data.any()
+
+
+def test_places_are_icrs_in_whatever_frame_the_image_is():
+    image = blank(wcs=scenes.galactic((301, 301)))
+    given = Injection(number=1, magnitudes=(18, 18), radii=(0.0,), spacing=60)
+    truth = plan_sources(image, given)
+    made = inject(image, truth, moffat(3.0))
+    y, x = np.unravel_index(np.argmax(made.data), made.shape)
+    sky = SkyCoord(truth["ra"], truth["dec"])
+    assert image.wcs.pixel_to_world(x, y).separation(sky[0]).arcsec < 0.4
+
+
+def test_a_source_beyond_an_image_adds_nothing_to_it():
+    far = one_source(ra=[170.0] * u.deg, r_half=[1.0] * u.arcsec)
+    assert not inject(blank(size=99), far, moffat(3.0)).data.any()
 
 
 @pytest.mark.parametrize("turn", [0.0, 70.0])

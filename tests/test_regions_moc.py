@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scenes
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
@@ -176,6 +177,16 @@ def test_coverage_of_images_is_where_they_have_data(tmp_path):
     # 252 of 256 columns have data.
     area = moc.sky_fraction * 4 * np.pi * np.degrees(1) ** 2 * 3600**2
     assert area == pytest.approx(252 * 256 * 0.396**2, rel=0.05)
+
+
+def test_coverage_of_an_image_in_galactic_coordinates(tmp_path):
+    wcs = scenes.galactic((60, 60))
+    image = scenes.image(np.ones((60, 60)) + np.eye(60), "r", wcs)
+    scenes.write([image], tmp_path)
+    output = Moc(path=str(tmp_path / "a.fits"), order=14, images=[str(tmp_path / "r.fits")])
+    moc = read_moc(written(output, tmp_path, table()))
+    sky = wcs.pixel_to_world(30.0, 30.0).icrs
+    assert moc.contains_lonlat(sky.ra, sky.dec).all()
 
 
 def test_equal_coverage_gives_equal_bytes(tmp_path):

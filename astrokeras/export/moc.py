@@ -162,6 +162,8 @@ def _sections(file: Any, rows: int = 1024) -> Iterator[Image]:
 
 def _with_data(image: Image, scale: float, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions (deg) of the pixels with data, of blocks at most half as wide as a cell."""
+    from ..images.sky_grid import positions
+
     cell = 3600 * np.degrees(np.sqrt(4 * np.pi / (12 * 4.0**order)))
     step = max(1, int(cell / 2 / scale))
     good = np.isfinite(image.data)
@@ -170,7 +172,7 @@ def _with_data(image: Image, scale: float, order: int) -> tuple[np.ndarray, np.n
     row, column = np.nonzero(blocks)
     y = np.minimum(starts[0][row] + (step - 1) / 2, good.shape[0] - 1)
     x = np.minimum(starts[1][column] + (step - 1) / 2, good.shape[1] - 1)
-    ra, dec = image.wcs.all_pix2world(x, y, 0)
+    ra, dec = positions(image.wcs, x, y)
     there = np.isfinite(ra) & np.isfinite(dec)
     return ra[there], dec[there]
 

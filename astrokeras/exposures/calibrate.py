@@ -155,31 +155,18 @@ class Calibrate(Stage):
 
     def _stars(self, file: ImageFile, band: str) -> dict[str, np.ndarray]:
         """Places in the image, magnitudes, errors and colors of the stars of the catalog that lie on the image."""
-        from ..images.sky_grid import center
+        from ..images.footprints import pixels_near
         from ..ingest.counterparts import counterparts
-        from ..ingest.skymatch import ARCSEC, unit_vectors
         from ..units import njy_to_ab
 
         columns = counterparts(self.catalog, self._wanted, None).columns
-        middle = unit_vectors(*(np.array([v]) for v in center(file.wcs, file.shape)))[0]
-        reach = np.hypot(*file.shape) * file.pixel_scale * ARCSEC
-        # Far away, a projection may bring a star back onto the image.
-        near = np.linalg.norm(unit_vectors(columns["ra"], columns["dec"]) - middle, axis=1) < reach
+        x, y = pixels_near(file.wcs, file.shape, columns["ra"], columns["dec"])
+        near = np.isfinite(x)
+        x, y = x[near], y[near]
         taken = {name: np.asarray(values)[near] for name, values in columns.items()}
-        x, y = _pixels(file, taken["ra"], taken["dec"])
         flux, error = taken[f"flux_{band}"], taken[f"flux_err_{band}"]
         mags = {b: njy_to_ab(taken[f"flux_{b}"]) for b in {band, *(self.color or ())}}
         color = np.zeros(len(x)) if self.color is None else mags[self.color[0]] - mags[self.color[1]]
         with np.errstate(invalid="ignore", divide="ignore"):
             relative = 1.0857 * np.where(np.isfinite(error), error, 0) / flux
         return {"x": x, "y": y, "mag": mags[band], "error": relative, "color": color}
-
-
-def _pixels(file: ImageFile, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from astropy import units as u
-    from astropy.coordinates import SkyCoord
-
-    if not len(ra):
-        return np.zeros(0), np.zeros(0)
-    x, y = file.wcs.world_to_pixel(SkyCoord(ra * u.deg, dec * u.deg))
-    return np.atleast_1d(x), np.atleast_1d(y)
