@@ -115,10 +115,13 @@ class ImageFiles(BaseModel):
 
     def read_psfs(self, opened: list[Any]) -> dict[str, Any]:
         """PSFs that are given in files, by band of the images."""
+        from ..images.sdss import cut_off
         from ..photometry.psf_files import read_psf
 
-        paths = {image.band: (self.psf_path(image.band), image) for image in opened}
-        return {band: read_psf(path, band, image.shape) for band, (path, image) in paths.items() if path}
+        given = [(image, path) for image in opened if (path := self.psf_path(image.band))]
+        return {
+            image.band: read_psf(path, image.band, image.shape, cut_off(image.recipe.plane)) for image, path in given
+        }
 
     def all_files(self, opened: list[Any]) -> tuple[str, ...]:
         """All files that are read."""
