@@ -79,8 +79,7 @@ def read_pixels(
     with np.errstate(invalid="ignore"):
         if recipe.saturation is not None:
             mask[data >= recipe.saturation] |= Pixel.SATURATED
-        if recipe.error is None:
-            mask[np.isin(data, recipe.layout.no_data)] |= Pixel.NO_DATA
+    mask[np.isin(data, recipe.layout.no_data)] |= Pixel.NO_DATA
     if recipe.mask is not None:
         mask |= flagged(*recipe.mask, recipe.band, rows, columns)
     sigma, said = _sigma(recipe, data, rows, columns)
