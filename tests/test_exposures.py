@@ -252,6 +252,14 @@ def test_calibrate_stage(folder, table):
     assert np.isnan(out["zero_point_fit"][4]) and "celestial coordinates" in out["problem_calibrate"][4]
 
 
+def test_a_catalog_that_cannot_be_read_is_no_fault_of_the_images(folder, table, tmp_path):
+    Table({"object_id": [1], "ra": [1.0]}).write(tmp_path / "half.ecsv")
+    stage = Calibrate(catalog={"files": str(tmp_path / "half.ecsv"), "bands": ["g", "r"]})
+    for attempt in (stage.inputs, lambda: stage(table)):
+        with pytest.raises(IngestError, match=r"half\.ecsv: no column 'flux_g'"):
+            attempt()
+
+
 def test_color_term(folder):
     row = rows(files=str(folder / "color.fits"))
     found = reference(folder, color=("g", "r"))(row)[0]

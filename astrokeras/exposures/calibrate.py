@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -12,6 +13,7 @@ from pydantic import model_validator
 from ..errors import IngestError
 from ..fields import Band, Field, bands_of
 from ..ingest.catalog import Catalog
+from ..ingest.other_catalog import checked_files
 from ..stage import Stage
 from .rows import READS, measured, measured_sky, written
 
@@ -95,8 +97,14 @@ class Calibrate(Stage):
         return self
 
     def inputs(self) -> tuple[str, ...]:
-        """Files of the catalog."""
-        return self.catalog.paths()
+        """Files of the catalog.
+
+        Raises
+        ------
+        IngestError
+            If one is missing, no table, or lacks a needed column.
+        """
+        return checked_files(self.catalog, self._wanted)
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""
@@ -107,8 +115,22 @@ class Calibrate(Stage):
         return written(self.name, _FIELDS)
 
     def run(self, chunk) -> dict[str, np.ndarray]:
-        """See `Stage.run`."""
+        """See `Stage.run`.
+
+        Raises
+        ------
+        IngestError
+            If the catalog cannot be read, which is no fault of an image.
+        """
+        if len(chunk):
+            self._reference()
         return measured(self.name, chunk, _FIELDS, self._measure)
+
+    def _reference(self) -> Mapping[str, np.ndarray]:
+        """Columns of the catalog."""
+        from ..ingest.counterparts import counterparts
+
+        return counterparts(self.catalog, self._wanted, None).columns
 
     @cached_property
     def _wanted(self) -> tuple[str, ...]:
@@ -156,10 +178,9 @@ class Calibrate(Stage):
     def _stars(self, file: ImageFile, band: str) -> dict[str, np.ndarray]:
         """Places in the image, magnitudes, errors and colors of the stars of the catalog that lie on the image."""
         from ..images.footprints import pixels_near
-        from ..ingest.counterparts import counterparts
         from ..units import njy_to_ab
 
-        columns = counterparts(self.catalog, self._wanted, None).columns
+        columns = self._reference()
         x, y = pixels_near(file.wcs, file.shape, columns["ra"], columns["dec"])
         near = np.isfinite(x)
         x, y = x[near], y[near]
