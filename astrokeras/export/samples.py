@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..errors import OutputError
+
 Columns = Mapping[str, np.ndarray]
 Sample = dict[str, np.ndarray]
 
@@ -44,6 +46,20 @@ class Estimate(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """What a reader of the file should know of the columns."""
+
+
+def sampled(kind: Estimate, columns: Columns, rows: np.ndarray, owner: str) -> Sample:
+    """Sample of some rows, for an output.
+
+    Raises
+    ------
+    OutputError
+        If columns are not what they should be; names the owner.
+    """
+    try:
+        return kind.sample(columns, rows)
+    except OutputError as error:
+        raise OutputError(f"{owner}: {error}") from None
 
 
 def floats(column: np.ndarray) -> np.ndarray:
