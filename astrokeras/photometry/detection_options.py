@@ -12,8 +12,25 @@ from ..fields import Field, flux_field
 Diameter = Annotated[float, Parameter(gt=0, le=600)]
 
 
-class DetectionOptions(BaseModel):
-    """How objects are found in images and measured.
+class SkyOptions(BaseModel):
+    """What is done about the sky of images.
+
+    Parameters
+    ----------
+    background : bool
+        Subtract the sky. False where it was subtracted well; its noise is measured in any case.
+    box : int
+        Pixels on a side of the boxes of the sky; large against objects.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    background: bool = True
+    box: int = Parameter(default=128, ge=16, le=4096)
+
+
+class DetectionOptions(SkyOptions):
+    """How objects are found in images and measured, besides what `SkyOptions` says.
 
     Parameters
     ----------
@@ -29,10 +46,6 @@ class DetectionOptions(BaseModel):
         Separate objects that overlap.
     contrast : float
         Least part of the light of a blend that makes an object of its own.
-    background : bool
-        Subtract the sky. False where it was subtracted well; its noise is measured in any case.
-    box : int
-        Pixels on a side of the boxes of the sky; large against objects.
     apertures : tuple of float
         Diameters in arcsec of further apertures, ``flux_ap20_{band}`` for 2.0.
     color_fwhm : float, optional
@@ -45,16 +58,12 @@ class DetectionOptions(BaseModel):
         Pixels seen around a tile; at least the extent of the objects.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
     threshold: float = Parameter(default=1.5, gt=0, le=1000)
     min_pixels: int = Parameter(default=5, ge=1, le=10_000)
     smooth: float | None = Parameter(default=None, gt=0, le=100)
     combine: Literal["mean", "chi"] = "mean"
     deblend: bool = True
     contrast: float = Parameter(default=0.001, ge=0, le=1)
-    background: bool = True
-    box: int = Parameter(default=128, ge=16, le=4096)
     apertures: tuple[Diameter, ...] = ()
     color_fwhm: float | None = Parameter(default=None, gt=0, le=60)
     pixel_scale: float | None = Parameter(default=None, gt=0, le=60)
