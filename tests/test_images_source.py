@@ -104,8 +104,6 @@ def test_notes_reach_the_user(field, tmp_path):
         ({"files": {"r": "r.fits"}}, "no file for band 'i'"),
         ({"files": "one.fits"}, r"needs \{band\} in the path"),
         ({"psf": {"z": "psf.fits"}}, "no band 'z'"),
-        ({"where": "flux_g > 1"}, "unknown column 'flux_g'"),
-        ({"where": "flux_r >"}, "where"),
         ({"combine": "median"}, "mean"),
         ({"thresh": 3}, "thresh"),
     ],

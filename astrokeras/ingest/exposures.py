@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field as Parameter
 from pydantic import field_validator, model_validator
 
-from ..errors import AstrokerasError, ExpressionError, IngestError, SurveyError
+from ..errors import AstrokerasError, IngestError, SurveyError
 from ..exposures.rows import PROBLEM
 from ..expression import Expression
-from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field
+from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field, by_name
 from ..flags import Flag
 from ..stage import Partition, Source
 
@@ -95,6 +95,8 @@ class Exposures(Source):
     def _usable(self) -> Exposures:
         if self.bands is None and any("{band}" in f for f in self._patterns()):
             raise ValueError("files: {band} stands for each of `bands`, which are not given")
+        if self.where is not None:
+            Expression.parse(self.where).only(by_name(_FIELDS))
         return self
 
     @field_validator("layout")
@@ -108,16 +110,6 @@ class Exposures(Source):
         except SurveyError as error:
             raise ValueError(str(error)) from None
         return layout
-
-    @field_validator("where")
-    @classmethod
-    def _condition(cls, where: str | None) -> str | None:
-        try:
-            if where is not None:
-                Expression.parse(where)
-        except ExpressionError as error:
-            raise ValueError(str(error)) from None
-        return where
 
     def inputs(self) -> tuple[str, ...]:
         """File of the layout, if it is named."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field as Parameter
 from pydantic import model_validator
 
-from ..errors import ExpressionError, did_you_mean
 from ..expression import Expression
 from ..fields import Band, Field, by_name, select
 from ..photometry.detection import detection_fields, notes_of, prepare_bands, tile_table
@@ -58,13 +57,8 @@ class Images(DetectionOptions, ImageFiles, Source):
 
     @model_validator(mode="after")
     def _known_columns(self) -> Images:
-        try:
-            names = Expression.parse(self.where).names if self.where else frozenset()
-        except ExpressionError as error:
-            raise ValueError(f"where: {error}") from None
-        known = {field.name for field in self.fields()} if names else set()
-        for name in sorted(names - known):
-            raise ValueError(f"where: unknown column {name!r}{did_you_mean(name, known)}")
+        if self.where is not None:
+            Expression.parse(self.where).only(by_name(self.fields()))
         return self
 
     def fields(self) -> tuple[Field, ...]:
