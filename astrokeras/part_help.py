@@ -35,13 +35,17 @@ def show_part(part: Any, console: Console) -> None:
 
 
 def bases(model: type[BaseModel]) -> list[type[BaseModel]]:
-    """Models from which one has parameters, but for the kinds of parts and what stands above them."""
+    """Models with parameters that one inherits, but for the kinds of parts and what stands above them."""
     from .stage import Output, Source, Stage
     from .trainable import Trainable
 
     contracts = {base for kind in (Source, Stage, Output) for base in kind.__mro__} | {Trainable}
     found = [base for base in model.__mro__[1:] if issubclass(base, BaseModel) and base not in contracts]
-    return [base for base in found if base.__module__.startswith("astrokeras.")]
+    return [
+        base
+        for base in found
+        if base.__module__.startswith("astrokeras.") and any(name in base.model_fields for name in base.__annotations__)
+    ]
 
 
 def _text(part: type) -> str:

@@ -14,10 +14,11 @@ from ..errors import IngestError
 from ..fields import Band, Field, bands_of
 from ..ingest.catalog import Catalog
 from ..ingest.other_catalog import checked_files
-from ..stage import Stage
-from .rows import READS, measured, measured_sky, written
+from .rows import ExposureStage, measured_sky
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
+
     from ..images.reader import ImageFile
 
 _ZP = "phot.mag;arith.zp"
@@ -43,7 +44,7 @@ _FIELDS = (
 )
 
 
-class Calibrate(Stage):
+class Calibrate(ExposureStage):
     """Zero point of each image, with its error, from stars of a catalog: Gaia, Pan-STARRS, SDSS, or any other.
 
     The image is opened by ``path``; each star of the catalog is measured in a circle. An image that cannot be
@@ -106,15 +107,11 @@ class Calibrate(Stage):
         """
         return checked_files(self.catalog, self._wanted)
 
-    def reads(self) -> tuple[Field, ...]:
-        """See `Stage.reads`."""
-        return READS
+    def own(self) -> tuple[Field, ...]:
+        """See `ExposureStage.own`."""
+        return _FIELDS
 
-    def writes(self) -> tuple[Field, ...]:
-        """See `Stage.writes`."""
-        return written(self.name, _FIELDS)
-
-    def run(self, chunk) -> dict[str, np.ndarray]:
+    def run(self, chunk: QTable) -> dict[str, Any]:
         """See `Stage.run`.
 
         Raises
@@ -124,7 +121,7 @@ class Calibrate(Stage):
         """
         if len(chunk):
             self._reference()
-        return measured(self.name, chunk, _FIELDS, self._measure)
+        return super().run(chunk)
 
     def _reference(self) -> Mapping[str, np.ndarray]:
         """Columns of the catalog."""
@@ -137,7 +134,8 @@ class Calibrate(Stage):
         known = bands_of(self.catalog.fields())
         return ("ra", "dec", *(f"flux_{band}" for band in known), *(f"flux_err_{band}" for band in known))
 
-    def _measure(self, file: ImageFile) -> dict[str, Any]:
+    def measure(self, file: ImageFile) -> dict[str, Any]:
+        """See `ExposureStage.measure`."""
         from ..photometry import zero_points
 
         place = f"{file.path}, HDU {file.hdu}"
