@@ -16,7 +16,7 @@ from ..stage import Product
 from .classes import Classes
 from .paired import compared
 from .redshifts import Redshifts
-from .samples import Columns, Estimate, Sample, bin_edges, binned, left_out, sampled, take
+from .samples import Columns, Estimate, Sample, bin_edges, binned, columns_of, left_out, sampled, take
 from .scoring import Scoring, nothing_selected, save, splits
 
 if TYPE_CHECKING:
@@ -118,10 +118,8 @@ class Compare(Scoring):
         OutputError
             If a PDF does not say its grid, or a class has no probability.
         """
-        from ..chunk import values
-
         known = by_name(fields)
-        columns = {n: values(chunk[n], f.unit, f"compare: column {n!r}") for n, f in known.items()}
+        columns = columns_of(chunk, fields, self.name)
         kinds = self._kinds(known)
         chosen = self._chosen(columns, len(chunk))
         truth, _ = next(iter(kinds.values())).known(columns)

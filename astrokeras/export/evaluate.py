@@ -13,7 +13,7 @@ from ..fields import Field, by_name
 from ..stage import Product
 from .classes import Classes
 from .redshifts import Redshifts
-from .samples import Estimate, Sample, bin_edges, binned, left_out, sampled, score, take
+from .samples import Estimate, Sample, bin_edges, binned, columns_of, left_out, sampled, score, take
 from .scoring import Scoring, nothing_selected, save, splits
 
 if TYPE_CHECKING:
@@ -83,11 +83,9 @@ class Evaluate(Scoring):
         OutputError
             If a PDF does not say its grid, or a class has no probability.
         """
-        from ..chunk import values
-
         known = by_name(fields)
         kind = self._kind(known)
-        columns = {n: values(chunk[n], f.unit, f"evaluate: column {n!r}") for n, f in known.items()}
+        columns = columns_of(chunk, fields, self.name)
         chosen = self._chosen(columns, len(chunk))
         truth, given = kind.known(columns)
         scored = chosen & truth & given

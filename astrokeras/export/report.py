@@ -17,7 +17,7 @@ from ..stage import Output, Product
 from .classes import Classes
 from .picks import Pick, Picks, load_picks, lots, merged, pick, save_picks
 from .redshifts import Redshifts
-from .samples import Columns, Estimate, floats, sampled, score, texts
+from .samples import Columns, Estimate, columns_of, floats, sampled, score, texts
 from .scoring import MARKS, unseen
 
 if TYPE_CHECKING:
@@ -131,10 +131,8 @@ class Report(Output):
         OutputError
             If a PDF does not say its grid, or a class has no probability.
         """
-        from ..chunk import values
-
         known = by_name(fields)
-        columns = {n: values(chunk[n], f.unit, f"report: column {n!r}") for n, f in known.items()}
+        columns = columns_of(chunk, fields, self.name)
         lot = lots(np.asarray(chunk["object_id"]))
         picks = dict(self._picks(columns, known, lot))
         counts: dict[str, Any] = {"rows": len(chunk), "labels": {}}
