@@ -75,6 +75,9 @@ def test_bands_and_conditions(folder, tmp_path):
         frames.write(tmp_path / f"x-{band}.fits", band=band)
     pattern = str(tmp_path / "x-{band}.fits")
     assert list(rows(files=pattern, bands=("g", "i"))["band"]) == ["g", "i"]
+    frames.write(tmp_path / "y-R.fits", band="r")
+    assert list(rows(files=str(tmp_path / "y-{BAND}.fits"), bands=("r",))["path"]) == [str(tmp_path / "y-R.fits")]
+    (tmp_path / "y-R.fits").unlink()
     assert list(rows(files=str(tmp_path / "*.fits"), bands=("r",))["band"]) == ["r"]
     assert list(rows(files=str(tmp_path / "*.fits"), where="band == 'i'")["band"]) == ["i"]
     with pytest.raises(ValidationError, match="stands for each of `bands`"):

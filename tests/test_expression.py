@@ -207,7 +207,11 @@ def test_a_comparison_holds_for_one_side_at_most(x, y):
 )
 def test_sources_know_their_columns_and_name_the_line_of_the_condition(tmp_path, source, right, wrong):
     file = tmp_path / "p.yaml"
-    for where, said in ((right, None), (wrong, r"p\.yaml:3:\d\d+: \w+: unknown column .*did you mean"), ("r ==", "r ==")):
+    for where, said in (
+        (right, None),
+        (wrong, r"p\.yaml:3:\d\d+: \w+: unknown column .*did you mean"),
+        ("r ==", "r =="),
+    ):
         text = f'{source}, where: "{where}"}}'
         file.write_text(f"astrokeras: 1\nsource:\n  {text}\noutputs:\n  - votable: {{path: a.vot}}\n")
         if said is None:

@@ -105,6 +105,7 @@ def test_notes_reach_the_user(field, tmp_path):
         ({"files": "one.fits"}, r"needs \{band\} in the path"),
         ({"psf": {"z": "psf.fits"}}, "no band 'z'"),
         ({"combine": "median"}, "mean"),
+        ({"apertures": (1.2, 2.0, 1.24)}, "1.2 and 1.24 would both be ap12"),
         ({"thresh": 3}, "thresh"),
     ],
 )

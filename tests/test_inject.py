@@ -286,6 +286,8 @@ def test_images_of_a_pipeline_with_its_settings(field, tmp_path, monkeypatch, ca
         (["--colors", "1"], "needs BAND=VALUE"),
         (["--magnitudes", "a,b"], "--magnitudes: needs a number, got 'a'"),
         (["--repeats", "0"], "--repeats: needs 1"),
+        (["--psf", "r=-1"], "a PSF of -1 arcsec, -2.5"),
+        (["--psf", "r=nan"], "a PSF of nan arcsec"),
         (["--psf", "z=1"], "psf: there is no image of band 'z'"),
         (["--number", "0"], "number: "),
     ],

@@ -189,6 +189,18 @@ def test_coverage_of_an_image_in_galactic_coordinates(tmp_path):
     assert moc.contains_lonlat(sky.ra, sky.dec).all()
 
 
+def test_cells_smaller_than_two_pixels_would_have_holes(tmp_path):
+    scenes.write([scenes.image(np.eye(60), "r", scenes.grid((60, 60)))], tmp_path)
+    # Cells of order 18 have 0.805 arcsec, pixels 0.4.
+    written(Moc(path=str(tmp_path / "a.fits"), order=18, images=[str(tmp_path / "r.fits")]), tmp_path, table())
+    moc = read_moc(tmp_path / "a.fits")
+    x, y = np.random.default_rng(0).uniform(2, 57, (2, 4000))
+    sky = scenes.grid((60, 60)).pixel_to_world(x, y)
+    assert moc.contains_lonlat(sky.ra, sky.dec).all()
+    with pytest.raises(OutputError, match=r"r\.fits, HDU 0: pixels of 0\.4 arcsec .* say order: 18, or less"):
+        written(Moc(path=str(tmp_path / "b.fits"), order=19, images=[str(tmp_path / "r.fits")]), tmp_path, table())
+
+
 def test_equal_coverage_gives_equal_bytes(tmp_path):
     first = written(Moc(path=str(tmp_path / "a.fits")), tmp_path, table()[:2], table()[2:])
     second = written(Moc(path=str(tmp_path / "b.fits")), tmp_path, table())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic import Field as Parameter
 
 from ..fields import Field, flux_field
@@ -69,6 +69,15 @@ class DetectionOptions(SkyOptions):
     pixel_scale: float | None = Parameter(default=None, gt=0, le=60)
     tile: int = Parameter(default=2048, ge=64, le=16_384)
     overlap: int = Parameter(default=160, ge=16, le=4096)
+
+    @field_validator("apertures")
+    @classmethod
+    def _names_differ(cls, apertures: tuple[float, ...]) -> tuple[float, ...]:
+        names = [aperture_name(diameter) for diameter in apertures]
+        if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+            alike = " and ".join(f"{d:g}" for d, name in zip(apertures, names, strict=True) if name == twice)
+            raise ValueError(f"{alike} would both be {twice}: columns are named by tenths of an arcsec")
+        return apertures
 
 
 def aperture_name(diameter: float) -> str:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ..photometry.psf_model import Psf
 
 
+#: Pixels of the FWHM of a PSF, at most.
+_WIDEST = 200
+
+
 @dataclass(frozen=True)
 class Run:
     """An injection into images of one part of the sky.
@@ -146,6 +150,10 @@ def _psf(image: Image, stated: float | str | Psf | None, options: Mapping[str, A
     if stated is None:
         return prepare(Held(image), options.get("box", 128), options.get("background", True)).psf
     fwhm = stated / (scale_of(image) or np.nan)
+    if not 0 < fwhm < _WIDEST:
+        raise IngestError(
+            f"{image.path or f'image of band {image.band}'}: a PSF of {stated:g} arcsec, {fwhm:g} pixels, is none"
+        )
     return Psf.moffat(fwhm, 3.0, int(np.ceil(6 * fwhm)), f"Moffat profile, FWHM {stated:g} arcsec")
 
 
