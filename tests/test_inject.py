@@ -11,7 +11,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
-from astropy.wcs import WCS
+from astropy.wcs import WCS, DistortionLookupTable
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -22,7 +22,8 @@ from astrokeras.errors import ChunkError, IngestError
 from astrokeras.images.image import Image, Pixel
 from astrokeras.images.reader import read_image
 from astrokeras.synthetic.completeness import completeness, limit, recovered
-from astrokeras.synthetic.inject import Injection, electrons, inject, plan_sources
+from astrokeras.synthetic.image_hdus import image_hdus
+from astrokeras.synthetic.inject import Injection, inject, plan_sources
 from astrokeras.synthetic.mixture import moffat
 from astrokeras.synthetic.sky import simulate
 from astrokeras.units import ab_to_njy
@@ -93,11 +94,20 @@ def test_a_galaxy_lies_along_its_position_angle_whatever_the_image_does(turn):
     assert light[inside].sum() / float(ab_to_njy(18.0)) == pytest.approx(0.5, abs=0.02)
 
 
+def test_coordinates_that_a_header_does_not_hold_are_not_written():
+    image = blank(size=50)
+    assert len(image_hdus(image, None)) == 4
+    table = np.ones((2, 2), np.float32)
+    image.wcs.cpdis1 = DistortionLookupTable(table, (1.0, 1.0), (1.0, 1.0), (49.0, 49.0))
+    with pytest.raises(IngestError, match="lookup tables of a distortion"):
+        image_hdus(image, None)
+
+
 def test_light_has_noise_and_the_errors_know_of_it():
     image = blank(size=200, gain=0.01)
-    assert electrons(image) == pytest.approx(0.01, rel=1e-3)
+    assert image.electrons == pytest.approx(0.01, rel=1e-3)
     # With a gain per count, of a count of 10 nJy.
-    assert electrons(replace(image, zero_point=28.9)) == pytest.approx(0.001, rel=1e-3)
+    assert replace(image, zero_point=28.9).electrons == pytest.approx(0.001, rel=1e-3)
     source = one_source(mag=[14.0] * u.mag)
     clean = inject(image, source, moffat(8.0)).data
     noisy = inject(image, source, moffat(8.0), rng=np.random.default_rng(2))

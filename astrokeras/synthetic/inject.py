@@ -12,7 +12,7 @@ from pydantic import Field as Parameter
 from ..errors import IngestError
 from ..fields import Band
 from ..images.footprints import pixels_near
-from ..images.image import NJY_ZERO_POINT, Image
+from ..images.image import Image
 from ..images.sky_grid import positions
 from ..units import ab_to_njy
 from .mixture import Mixture, sersic
@@ -188,20 +188,13 @@ def inject(
     light = np.zeros(image.shape)
     noise = 1e-4 * flux.min() if image.sigma is None else 0.01 * float(np.nanmedian(image.sigma))
     draw(light, _seen(image, sources, flux, given, scale).convolved(psf), noise)
-    gain = electrons(image)
+    gain = image.electrons
     noisy = rng is not None and gain is not None
     added = rng.poisson(light * gain) / gain if noisy else light
     sigma = image.sigma
     if sigma is not None and gain is not None:
         sigma = np.sqrt(sigma.astype(float) ** 2 + light / gain).astype(np.float32)
     return replace(image, data=(image.data + added).astype(np.float32), sigma=sigma)
-
-
-def electrons(image: Image) -> float | None:
-    """Electrons per nJy, if the file tells."""
-    if not image.gain or image.zero_point is None:
-        return None
-    return image.gain * 10 ** (0.4 * (image.zero_point - NJY_ZERO_POINT))
 
 
 def _seen(image: Image, sources: QTable, flux: np.ndarray, given: Injection, scale: float) -> Gaussians:

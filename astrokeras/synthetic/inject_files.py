@@ -14,7 +14,7 @@ from ..errors import IngestError
 from ..export.atomic import replacing
 from .completeness import completeness, limit, recovered
 from .image_hdus import image_hdus, write_hdus
-from .inject import Injection, electrons, inject, plan_sources
+from .inject import Injection, inject, plan_sources
 from .mixture import Mixture, fitted
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def run(job: Run) -> Report:
     notes = [
         f"{band}: the gain is not known; the sources have no noise of their own"
         for band, image in images.items()
-        if electrons(image) is None
+        if image.electrons is None
     ]
     before = _detected(job, images, psfs) if job.measure else None
     written, truths, found, rows = [], [], [], []
@@ -187,7 +187,7 @@ def _write(job: Run, made: Mapping[str, Image], truth: QTable, k: int) -> list[P
         paths.append(job.out / f"{band}-injected-{k + 1}.fits")
         about = [("CREATOR", "astrokeras inject", "with simulated sources"), ("SEED", str(job.given.seed), "")]
         cards = [("INFILE", Path(image.path).name[:60], "image as it was")]
-        write_hdus(paths[-1], image_hdus(image, electrons(image), cards, about))
+        write_hdus(paths[-1], image_hdus(image, image.electrons, cards, about))
     paths.append(job.out / f"truth-{k + 1}.fits")
     write_hdus(paths[-1], fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(truth, name="INJECTED")]))
     return paths
