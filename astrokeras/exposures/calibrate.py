@@ -137,6 +137,7 @@ class Calibrate(ExposureStage):
     def measure(self, file: ImageFile) -> dict[str, Any]:
         """See `ExposureStage.measure`."""
         from ..photometry import zero_points
+        from ..units import MAG_ERROR_SCALE
 
         place = f"{file.path}, HDU {file.hdu}"
         band = self.bands.get(file.band, file.band)
@@ -159,7 +160,7 @@ class Calibrate(ExposureStage):
             good = (flux > self.snr * error) & np.isfinite(stars["mag"] + stars["color"])
             # In units of the pixels in the file.
             difference = stars["mag"] + 2.5 * np.log10(flux / file.recipe.factor)
-            errors = np.hypot(1.0857 * error / flux, stars["error"])
+            errors = np.hypot(error / flux / MAG_ERROR_SCALE, stars["error"])
         if np.count_nonzero(good) < self.minimum:
             raise IngestError(f"{place}: has {np.count_nonzero(good)} reference stars; {self.minimum} are needed")
         color = None if self.color is None else stars["color"][good] - self.pivot
@@ -176,7 +177,7 @@ class Calibrate(ExposureStage):
     def _stars(self, file: ImageFile, band: str) -> dict[str, np.ndarray]:
         """Places in the image, magnitudes, errors and colors of the stars of the catalog that lie on the image."""
         from ..images.footprints import pixels_near
-        from ..units import njy_to_ab
+        from ..units import MAG_ERROR_SCALE, njy_to_ab
 
         columns = self._reference()
         x, y = pixels_near(file.wcs, file.shape, columns["ra"], columns["dec"])
@@ -187,5 +188,5 @@ class Calibrate(ExposureStage):
         mags = {b: njy_to_ab(taken[f"flux_{b}"]) for b in {band, *(self.color or ())}}
         color = np.zeros(len(x)) if self.color is None else mags[self.color[0]] - mags[self.color[1]]
         with np.errstate(invalid="ignore", divide="ignore"):
-            relative = 1.0857 * np.where(np.isfinite(error), error, 0) / flux
-        return {"x": x, "y": y, "mag": mags[band], "error": relative, "color": color}
+            errors = np.where(np.isfinite(error), error, 0) / flux / MAG_ERROR_SCALE
+        return {"x": x, "y": y, "mag": mags[band], "error": errors, "color": color}
