@@ -33,6 +33,8 @@ class Chain:
         Columns that each needs, to run or to be fitted.
     writes : tuple of tuple of Field
         Columns of each that are stored.
+    passes : tuple of frozenset of str
+        Columns of each, stored or not.
     keeps : frozenset of str
         Columns wanted after the segment.
     """
@@ -41,6 +43,7 @@ class Chain:
     identities: tuple[Any, ...]
     reads: tuple[set[str], ...]
     writes: tuple[tuple[Field, ...], ...]
+    passes: tuple[frozenset[str], ...]
     keeps: frozenset[str]
 
     @classmethod
@@ -53,6 +56,7 @@ class Chain:
             tuple({f.name for f in needed(stage)} for _, stage in stages),
             # Stamps are large: they are stored only where something wants them.
             tuple(tuple(f for f in s.writes() if len(f.shape) < 2 or f.name in keeps) for _, s in stages),
+            tuple(frozenset(f.name for f in s.writes()) for _, s in stages),
             keeps,
         )
 
@@ -89,7 +93,10 @@ class Chain:
         for k in range(len(self.stages), -1, -1):
             made = receipt(parts[k]) if k or not self.stages else None
             have = {f["name"] for f in made["fields"]} if made else set()
-            if made and {f.name for writes in self.writes[:k] for f in writes} <= have:
+            wanted = {f.name for writes in self.writes[:k] for f in writes}
+            # Stamps that nothing wanted were not stored; the stages that are left may want them now.
+            wanted |= set().union(*self.passes[:k]) & set().union(*self.reads[k:])
+            if made and wanted <= have:
                 return k
         return -1
 

@@ -43,7 +43,7 @@ DESCRIPTIONS: dict[Flag, str] = {
     Flag.MISSING_INPUT: "a further input of the model, such as a size, is missing; it is masked",
     Flag.NO_PRIOR: "no magnitude or position for the prior of the field; probabilities refer to the training set",
     Flag.EDGE_STAMP: "part of a stamp lies outside of its image; NaN there",
-    Flag.NO_IMAGE: "in at least one band the object lies on no image",
+    Flag.NO_IMAGE: "in at least one band there is no pixel of the object: none has data there",
     Flag.MASKED_PIXELS: "pixels of the object are masked or have no data",
     Flag.SATURATED: "pixels of the object are saturated",
     Flag.BLENDED: "the object was separated from a neighbour that overlaps it",

@@ -216,7 +216,8 @@ def _close(
             flags[name] = flags.get(name, 0) + count
     rows, before = (sum(m[k] for m in made) for k in ("rows", "rows_before"))
     warnings = _warnings(rows, flags)
-    counts = {"rows": rows, "rows_left_out_by_where": before - rows, "flags": flags}
+    read = sum(receipt(task.link.parts[-1])["rows_read"] for task in tasks)
+    counts = {"rows": rows, "rows_left_out_by_where": read - rows, "flags": flags}
     counts |= {"warnings": warnings} if warnings else {}
     product = replace(product, provenance={**product.provenance, **counts})
     output.close([(t.directory / "piece", m["facts"]) for t, m in zip(tasks, made, strict=True)], product)

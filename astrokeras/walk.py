@@ -105,7 +105,8 @@ class _Walk:
         for field in writes:
             if field.name in writers and field.name != "flags":
                 other = writers[field.name]
-                self._add(("stages", i), f"{name} writes {field.name!r}, which {other} has written already")
+                cure = "; `suffix` gives other names" if hasattr(stage, "suffix") else ""
+                self._add(("stages", i), f"{name} writes {field.name!r}, which {other} has written already{cure}")
             writers[field.name] = name
         have |= by_name(f for f in writes if f.name != "flags")
         return None

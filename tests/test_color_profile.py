@@ -114,12 +114,12 @@ def test_what_is_missing_is_flagged():
     data["stamp"][1, :, :, 0] = np.nan * u.nJy
     data["stamp"][2] = np.nan * u.nJy
     out = ColorProfile(bands=["g", "r"])(data)
-    assert out["flags"].tolist() == [0, Flag.MASKED_PIXELS, Flag.MASKED_PIXELS | Flag.NO_DATA]
+    assert out["flags"].tolist() == [0, Flag.MASKED_PIXELS, Flag.MASKED_PIXELS | Flag.NO_IMAGE]
     assert np.isnan(out["profile_g"][1]).all()
     assert np.isfinite(out["profile_r"][1]).all()
     out = ColorHistogram(bands=["g", "r"])(data)
     bad = Flag.BAD_SHAPE
-    assert out["flags"].tolist() == [0, Flag.MASKED_PIXELS | bad, Flag.NO_DATA | bad]
+    assert out["flags"].tolist() == [0, Flag.MASKED_PIXELS | bad, Flag.NO_IMAGE | bad]
 
 
 def test_what_cannot_be_is_an_error():

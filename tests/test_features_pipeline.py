@@ -56,6 +56,17 @@ def paint(monkeypatch, tmp_path):
         monkeypatch.setattr(registry, cached.__name__, lru_cache(cached.__wrapped__))
 
 
+def test_a_stage_on_stamps_may_be_added_after_a_run(paint):
+    """The first run stored no stamps: nothing wanted them."""
+    head = TEXT[: TEXT.index("  - paint")] + "  - paint: {}\n"
+    tail = "outputs:\n  - fits: {path: out.fits, columns: [ids, flags COLUMNS]}\n"
+    added = "  - shapes: {bands: [r], pixel_scale: 0.2}\n"
+    for stages, columns in (("", ""), (added, ", '*_r'"), (added + "  - hog: {size: 48, bands: [r, g]}\n", ", hog")):
+        Path("p.yaml").write_text(head + stages + tail.replace(" COLUMNS", columns))
+        Pipeline.read("p.yaml").run(work="work", quiet=True)
+    assert np.isfinite(np.asarray(QTable.read("out.fits")["hog"])).all()
+
+
 def test_products_hold_what_the_stages_give(paint):
     Path("p.yaml").write_text(TEXT)
     Pipeline.read("p.yaml").run(quiet=True)

@@ -318,8 +318,8 @@ def test_what_is_wrong_is_flagged():
     flags = [Flag(int(value)) for value in out["flags"]]
     assert flags[0] == flags[6] == 0
     assert flags[1] == Flag.MASKED_PIXELS
-    assert flags[2] == Flag.MISSING_BAND
-    assert flags[3] == Flag.MISSING_BAND | Flag.NO_DATA
+    assert flags[2] == Flag.NO_IMAGE
+    assert flags[3] == Flag.NO_IMAGE
     assert Flag.BAD_SHAPE in flags[4]
     assert Flag.TRUNCATED in flags[5]
     assert np.isnan(out["gini_r"][2:4]).all()

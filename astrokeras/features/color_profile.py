@@ -182,7 +182,7 @@ class ColorProfile(StampStage):
         out: dict[str, Any] = {f"profile_{band}": fluxes[..., k] for k, band in enumerate(self.bands)}
         for k, (a, b) in enumerate(pairwise(self.bands)):
             out[f"color_profile_{a}_{b}"] = njy_to_ab(fluxes[..., k]) - njy_to_ab(fluxes[..., k + 1])
-        return out | {"flags": flags | (pixel_flags(stamps) & np.int32(Flag.NO_DATA))}
+        return out | {"flags": flags | (pixel_flags(stamps) & np.int32(Flag.NO_IMAGE))}
 
 
 class ColorHistogram(StampStage):

@@ -123,7 +123,7 @@ class Hog(StampStage):
     and bars, and one sense of winding from the other; it is blind to brightness and, nearly, to size.
 
     Missing pixels make no gradient, so that a hole has no edge; the object is flagged ``MASKED_PIXELS``. A stamp
-    without any pixel gives NaN and ``NO_DATA``.
+    without any pixel gives NaN and ``NO_IMAGE``.
 
     Parameters
     ----------

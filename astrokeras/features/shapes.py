@@ -163,12 +163,12 @@ class Shapes(StampStage):
 
 
 def measured(image: np.ndarray, segments: np.ndarray, masked: np.ndarray) -> tuple[list[float], int]:
-    """Measures of an object, in the order of `MEASURES`, and its flags; without any pixel, ``MISSING_BAND``."""
+    """Measures of an object, in the order of `MEASURES`, and its flags; without any pixel, ``NO_IMAGE``."""
     from .morphometry import measure
     from .segments import nearest
 
     if not np.any(np.isfinite(image) & ~masked):
-        return [np.nan] * len(MEASURES), Flag.MISSING_BAND
+        return [np.nan] * len(MEASURES), Flag.NO_IMAGE
     if not segments.any():
         return [np.nan] * len(MEASURES), Flag.BAD_SHAPE
     label = segments[nearest(segments != 0)]
@@ -182,5 +182,4 @@ def measured(image: np.ndarray, segments: np.ndarray, masked: np.ndarray) -> tup
 
 def _of_bands(flags: np.ndarray) -> np.ndarray:
     """Flags of objects, of those of their bands ``(n, band)``."""
-    nothing = np.all(flags & Flag.MISSING_BAND, axis=1)
-    return np.bitwise_or.reduce(flags, axis=1) | np.where(nothing, Flag.NO_DATA, 0).astype(np.int32)
+    return np.bitwise_or.reduce(flags, axis=1)

@@ -87,7 +87,7 @@ class StampStage(Stage):
 
 
 def pixel_flags(stamps: np.ndarray) -> np.ndarray:
-    """``MASKED_PIXELS`` where some pixels of stamps ``(n, y, x, band)`` are missing, ``NO_DATA`` where all are."""
+    """``MASKED_PIXELS`` where some pixels of stamps ``(n, y, x, band)`` are missing, ``NO_IMAGE`` where all are."""
     known = np.isfinite(stamps)
     some, every = known.any(axis=(1, 2, 3)), known.all(axis=(1, 2, 3))
-    return np.where(some, np.where(every, 0, Flag.MASKED_PIXELS), Flag.NO_DATA).astype(np.int32)
+    return np.where(some, np.where(every, 0, Flag.MASKED_PIXELS), Flag.NO_IMAGE).astype(np.int32)

@@ -59,7 +59,9 @@ def find(model: str | Path, base: str | Path | None = None) -> Path:
         raise ModelError(f"{path}: is a file; a model is a directory with model.keras and {CARD}")
     match = _REFERENCE.fullmatch(str(model))
     if match is None:
-        raise ModelError(f"{path}: no such model directory")
+        known = {directory.parent.name for directory in listing()}
+        named = f"; {path.name!r} is the name of a model that astrokeras has" if path.name in known else ""
+        raise ModelError(f"{path}: no such model directory{named}")
     return _newest(str(model), match["name"], match["version"])
 
 
