@@ -64,12 +64,24 @@ def write_images(folder, table):
 
 @pytest.fixture(scope="module")
 def stages(small_model, table, tmp_path_factory):
-    from astrokeras import Classify, ColorHistogram, ColorProfile, Extent, Hog, PhotoZ, Shapes, StampPixels, Texture
+    from astrokeras import (
+        Classify,
+        ColorHistogram,
+        ColorProfile,
+        Extent,
+        Hog,
+        Pca,
+        PhotoZ,
+        Shapes,
+        StampPixels,
+        Texture,
+    )
 
     table["stamp"] = stamps_of(len(table))
     for kind in ("flux", "flux_err"):
         table[f"{kind}_psf_r"] = table[f"{kind}_r"] * 0.7
-    tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}}
+    table["noise_stamp_pixels"] = np.random.default_rng(2).normal(size=(len(table), 6))
+    tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}, "cross_fit": 0}
     classes = Classify(bands=("u", "g", "r", "i", "z"), classes=("STAR", "GALAXY", "QSO"), train=tiny)
     path = tmp_path_factory.mktemp("other") / "other.ecsv"
     table["ra", "dec", "z_spec"][::2].write(path)
@@ -99,6 +111,7 @@ def stages(small_model, table, tmp_path_factory):
         "hog": [Hog(size=48), Hog(size=(48, 48), bands=("r",), orientations=8)],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "morphology": [small_morphology(table, tmp_path_factory.mktemp("morphology") / "m")],
+        "pca": [Pca(vectors=("noise_stamp_pixels",), train={"n": 3}).fit(table, path.parent / "pca")],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
         "pixels": [StampPixels(size=48, bands=("g", "r"), block=3)],
         "shapes": [Shapes(bands=("r",))],

@@ -103,11 +103,13 @@ class Sky(Source):
     bands : tuple of str, optional
         Bands with images and fluxes; as for the source ``synthetic``.
     seed : int
-        Seed. An image depends on seed, size, system, transients and epochs, and on its own band and epoch.
+        Seed. An image depends on its own band and epoch, and on all else but ``bands``, ``path`` and ``where``.
     epochs : int
         Number of epochs.
     transients : int, optional
         Transients that appear in the second epoch; by default 3, 10, 30 or 80 by size, and none with one epoch.
+    star_density : float
+        Stars, in units of their number near the Galactic poles; at low latitudes there are several times more.
     where : str, optional
         Selection of rows.
 
@@ -130,6 +132,7 @@ class Sky(Source):
     seed: int = Parameter(default=0, ge=0, lt=2**63)
     epochs: int = Parameter(default=2, ge=1, le=20)
     transients: int | None = Parameter(default=None, ge=0, le=10000)
+    star_density: float = Parameter(default=1.0, ge=0, le=100)
 
     @field_validator("bands")
     @classmethod
@@ -224,7 +227,7 @@ def simulate(directory: str | Path, **parameters: Any) -> Sky:
     directory : str or Path
         Where the files go.
     **parameters
-        Those of `Sky`: ``size``, ``system``, ``bands``, ``seed``, ``epochs``, ``transients``.
+        Those of `Sky`: ``size``, ``system``, ``bands``, ``seed``, ``epochs``, ``transients``, ``star_density``.
 
     Returns
     -------
