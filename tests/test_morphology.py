@@ -150,8 +150,9 @@ def test_any_number_from_features_alone(table, tmp_path):
     found = stage.fit(rows, tmp_path / "m")(rows)
     residual = np.asarray(found["mass"]) - rows["far"]
     assert np.std(residual) < 0.3 * np.std(rows["far"]) and abs(np.mean(residual)) < 1
-    # The errors are those of the scatter, though a float32 knows the square of this number to 1024 only.
-    assert (np.abs(np.asarray(found["mass_err"]) / np.std(rows["far"])) < 1).all()
+    # Objects have errors of their own, though a float32 knows the square of such a number to 1024 only.
+    error = np.asarray(found["mass_err"])
+    assert len(np.unique(error)) > 3 and error.max() < 10 * error.min()
 
 
 def test_attributes_are_learnt_from_those_that_are_determined(table, tmp_path):
