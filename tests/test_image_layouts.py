@@ -158,7 +158,7 @@ def test_skycell_is_made_linear(tmp_path):
     stored = scale * np.arcsinh((DATA.astype(float) - offset) / (2 * soft))
     name = "rings.v3.skycell.1405.053.stk.r.unconv{}.fits"
     path = write(tmp_path / name.format(""), fits.PrimaryHDU(stored, header))
-    mask = sky(MSKNAM00="DETECTOR", MSKVAL00=1, MSKNAM05="SAT", MSKVAL05=32)
+    mask = sky(MSKNAM00="DETECTOR", MSKVAL00=1, MSKNAM05="SAT", MSKVAL05=32, MSKNAM06="CR", MSKVAL06="?")
     flags = np.zeros(SHAPE, np.uint16)
     flags[4, 5] = 33
     write(tmp_path / name.format(".mask"), fits.PrimaryHDU(flags, mask))

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from astrokeras.cli import main
 from astrokeras.errors import IngestError, ModelError
 from astrokeras.fields import by_name
 from astrokeras.flags import Flag
+from astrokeras.images.sdss import cut_off
 from astrokeras.ingest.forced import ForcedPhotometry
 from astrokeras.ingest.images import Images
 from astrokeras.photometry import forced_photometry
@@ -174,6 +176,12 @@ def test_psf_of_a_frame_is_that_of_the_middle_of_the_part_that_is_left(tmp_path)
         found = source.read_psfs([source.open("u")])["u"].data
         middle = slice(25 - len(found) // 2, 26 + len(found) // 2)
         np.testing.assert_allclose(found, (wanted / wanted.sum())[middle, middle], atol=1e-6)
+
+
+@pytest.mark.parametrize("value", ["about 75", True])
+def test_a_reference_pixel_that_is_no_number_cuts_nothing_off(value):
+    hdu = SimpleNamespace(header=fits.Header({"CRPIX1": value, "CRPIX2": 745.0}))
+    assert cut_off(SimpleNamespace(hdu=hdu)) == (0, 0)
 
 
 def test_forced_photometry_keeps_the_contract(folder, table):

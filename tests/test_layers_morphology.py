@@ -58,10 +58,10 @@ def test_moments_of_an_ensemble_are_those_of_the_mixture():
     """Two normal distributions: the variance is the mean variance and the variance of the means."""
     layer = NormalMoments()
     layer.build((None, 2))
-    layer.set_place(10, 2)
+    layer.set_scale(2)
     moments = (host(layer(np.array([[0.0, 0.0]]))) + host(layer(np.array([[1.0, np.log(2.0)]])))) / 2
     mean, error = (host(x) for x in MeanAndError()(moments))
-    assert mean[0, 0] == pytest.approx((10 + 12) / 2)
+    assert mean[0, 0] == pytest.approx((0 + 2) / 2)
     assert error[0, 0] == pytest.approx(np.sqrt((4 + 16) / 2 + 1), rel=1e-4)
     scaled = MeanAndError()
     scaled(moments)
@@ -71,7 +71,15 @@ def test_moments_of_an_ensemble_are_those_of_the_mixture():
         with pytest.raises(ValueError, match="above 0"):
             scaled.set_factor(wrong)
         with pytest.raises(ValueError, match="above 0"):
-            layer.set_place(0, wrong)
+            layer.set_scale(wrong)
+    # A large number does not drown its error.
+    far = MeanAndError()
+    far(moments)
+    far.set_center(1e6)
+    mean, again = (host(x) for x in far(moments))
+    assert mean[0, 0] == 1e6 + 1 and again[0, 0] == error[0, 0]
+    with pytest.raises(ValueError, match="finite"):
+        far.set_center(np.inf)
 
 
 def test_levels_give_mean_and_scatter():

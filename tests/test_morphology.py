@@ -144,12 +144,15 @@ def test_any_number_from_features_alone(table, tmp_path):
     """Without stamps and photometry the network sees the vector; the number is shifted and scaled."""
     rows = table.copy()
     rows["size"] = (np.asarray(table["T"]) + 0.1 * np.asarray(table["size"])).astype("f4")
-    rows["far"] = 1e4 + 30 * np.asarray(table["T"])
+    rows["far"] = 1e5 + np.asarray(table["T"])
     recipe = {**TINY, "target": "far", "epochs": 40, "batch_size": 16, "dropout": 0.0, "learning_rate": 0.01}
     stage = Morphology(extra=("size",), vectors=("hog",), kind="regression", column="mass", train=recipe)
     found = stage.fit(rows, tmp_path / "m")(rows)
     residual = np.asarray(found["mass"]) - rows["far"]
-    assert np.std(residual) < 0.3 * np.std(rows["far"]) and abs(np.mean(residual)) < 30
+    assert np.std(residual) < 0.3 * np.std(rows["far"]) and abs(np.mean(residual)) < 1
+    # Objects have errors of their own, though a float32 knows the square of such a number to 1024 only.
+    error = np.asarray(found["mass_err"])
+    assert len(np.unique(error)) > 3 and error.max() < 10 * error.min()
 
 
 def test_attributes_are_learnt_from_those_that_are_determined(table, tmp_path):

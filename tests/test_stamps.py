@@ -245,6 +245,7 @@ def test_middles_stay_within_half_a_pixel(n, size):
         ({"files": {"g": "a"}}, "names the bands"),
         ({"shrink": 0}, "greater than or equal to 1"),
         ({"unit": "mag"}, "nJy"),
+        ({"labels": {"files": "b", "survey": {"object_id": "ID"}, "keep": ["stamp"]}}, "have a column 'stamp'"),
     ],
 )
 def test_parameters_that_do_not_fit(options, message):

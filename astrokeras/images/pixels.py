@@ -155,5 +155,6 @@ def _named(plane: Plane, meaning: MaskPlace) -> Mapping[int, str]:
         if meaning.names == "MP_" and key.startswith("MP_") and isinstance(header[key], int):
             found[key.removeprefix("MP_")] = 1 << header[key] if 0 <= header[key] < 63 else 0
         elif match := re.fullmatch(r"MSKNAM(\d\d)", key):
-            found[str(header[key]).strip()] = header.get(f"MSKVAL{match[1]}", 0)
+            value = header.get(f"MSKVAL{match[1]}")
+            found[str(header[key]).strip()] = value if isinstance(value, int) and 0 <= value < 2**63 else 0
     return {found[name]: what for name, what in meaning.named_bits.items() if name in found}

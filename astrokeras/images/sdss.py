@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .cards import Cards
+
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
@@ -100,10 +102,13 @@ def _calibration(plane: Plane, rows: slice, columns: slice) -> tuple[np.ndarray,
 
 
 def cut_off(plane: Plane) -> tuple[int, int]:
-    """Columns and rows that were cut off before the first pixel: a cut keeps the reference pixel of the sky."""
-    header = plane.hdu.header
-    places = zip(("CRPIX1", "CRPIX2"), _REFERENCE, strict=True)
-    left, below = (round(whole - float(header.get(key, whole))) for key, whole in places)
+    """Columns and rows that were cut off before the first pixel: a cut keeps the reference pixel of the sky.
+
+    0 where the header does not tell.
+    """
+    cards = Cards(((str(plane.hdu), plane.hdu.header),))
+    found = (cards.number([key]) for key in ("CRPIX1", "CRPIX2"))
+    left, below = (0 if at is None else round(whole - at) for at, whole in zip(found, _REFERENCE, strict=True))
     return left, below
 
 

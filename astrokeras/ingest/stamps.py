@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field as Parameter
@@ -96,6 +95,11 @@ class Stamps(Source):
         pixels_of(self.size, self.pixel_scale)
         if isinstance(self.files, dict) and set(self.files) != set(self.bands):
             raise ValueError(f"`files` names the bands {sorted(self.files)}, `bands` {sorted(self.bands)}")
+        taken = {field.name for field in self._stamps}
+        if twice := next((field.name for field in self._labels if field.name in taken), None):
+            raise ValueError(
+                f"`labels` have a column {twice!r}, which is that of the stamps; name one of them otherwise"
+            )
         if self.where is not None:
             Expression.parse(self.where).only(field.name for field in self.fields())
         return self
@@ -105,12 +109,12 @@ class Stamps(Source):
         """Pixels on a side of a stamp."""
         return pixels_of(self.size, self.pixel_scale)
 
-    @cached_property
+    @property
     def _labels(self) -> tuple[Field, ...]:
         known = () if self.labels is None else self.labels.fields()
         return tuple(f for f in known if f.name not in (ID.name, FLAGS.name))
 
-    @cached_property
+    @property
     def _stamps(self) -> tuple[Field, ...]:
         options = {"errors": self.errors, "masks": self.masks}
         return stamp_fields(self.column, self.bands, self.pixels, self.unit, self.pixel_scale, **options)

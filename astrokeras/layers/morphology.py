@@ -41,31 +41,29 @@ class Moments(keras.layers.Layer):
 class NormalMoments(Moments):
     """Moments of a normal distribution from ``(batch, 2)``: mean and logarithm of the standard error, normalised.
 
-    Center and scale of the number are weights that no training changes.
+    They are about the center of the number, which `MeanAndError` adds. Its scale is a weight that no training changes.
     """
 
-    def set_place(self, center, scale):
-        """Set center and scale.
+    def set_scale(self, scale):
+        """Set the scale.
 
         Raises
         ------
         ValueError
-            Unless both are finite and the scale is above 0.
+            Unless it is finite and above 0.
         """
-        if not (np.isfinite(center) and np.isfinite(scale) and scale > 0):
-            raise ValueError(f"NormalMoments: needs a finite center and a scale above 0, got {center!r} and {scale!r}")
-        self.center.assign(center)
+        if not (np.isfinite(scale) and scale > 0):
+            raise ValueError(f"NormalMoments: the scale must be finite and above 0, got {scale!r}")
         self.scale.assign(scale)
 
     def build(self, input_shape):
-        """Create center and scale, 0 and 1 until they are set."""
-        self.center = self.add_weight(name="center", shape=(), initializer="zeros", trainable=False)
+        """Create the scale, 1 until it is set."""
         self.scale = self.add_weight(name="scale", shape=(), initializer="ones", trainable=False)
 
     def moments(self, outputs):
         """See `Moments.moments`."""
         log_sigma = ops.clip(outputs[:, 1:], -LOG_RANGE, LOG_RANGE)
-        return self.center + self.scale * outputs[:, :1], self.scale**2 * ops.exp(2 * log_sigma)
+        return self.scale * outputs[:, :1], self.scale**2 * ops.exp(2 * log_sigma)
 
     def count(self, width):
         """See `Moments.count`."""
@@ -151,12 +149,27 @@ def by_question(values, sizes):
 class MeanAndError(keras.layers.Layer):
     """Means and standard errors ``[(batch, k), (batch, k)]`` from the moments ``(batch, 2 k)`` of `Moments`.
 
-    The errors are multiplied by a factor, a weight that no training changes, which rows set aside have shown.
+    The errors are multiplied by a factor, which rows set aside have shown, and a center is added to the means: moments
+    are to be about it, for the square of a large mean leaves no digits to a small error. Both are weights that no
+    training changes.
     """
 
     def build(self, input_shape):
-        """Create the factor, 1 until it is set."""
+        """Create factor and center, 1 and 0 until they are set."""
         self.factor = self.add_weight(name="factor", shape=(), initializer="ones", trainable=False)
+        self.center = self.add_weight(name="center", shape=(), initializer="zeros", trainable=False)
+
+    def set_center(self, center):
+        """Set the center.
+
+        Raises
+        ------
+        ValueError
+            Unless it is finite.
+        """
+        if not np.isfinite(center):
+            raise ValueError(f"MeanAndError: the center must be finite, got {center!r}")
+        self.center.assign(center)
 
     def set_factor(self, factor):
         """Set the factor of the errors.
@@ -174,7 +187,7 @@ class MeanAndError(keras.layers.Layer):
         """Return means and errors."""
         k = moments.shape[-1] // 2
         mean, square = moments[:, :k], moments[:, k:]
-        return [mean, self.factor * ops.sqrt(ops.maximum(square - mean * mean, 1e-12))]
+        return [self.center + mean, self.factor * ops.sqrt(ops.maximum(square - mean * mean, 1e-12))]
 
     def compute_output_shape(self, input_shape):
         """Shapes of means and errors."""

@@ -18,7 +18,7 @@ class NormalLoss(keras.losses.Loss):
     Parameters
     ----------
     center, scale : float
-        The number is normalised with them; see `astrokeras.layers.NormalMoments`.
+        The number is normalised with them; see `astrokeras.layers.NormalMoments` and `astrokeras.layers.MeanAndError`.
     beta : float
         From 0, the likelihood, to 1, nearly the mean square for the mean.
     """

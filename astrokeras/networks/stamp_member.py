@@ -173,7 +173,15 @@ def averaged(members, behind, mirror=None, dihedral=True):
     return inputs, keras.layers.Average(name="mean")(found) if len(found) > 1 else found[0]
 
 
-def with_errors(inputs, moments):
-    """Graph with the outputs ``value`` and ``value_error``, ``(batch, k)``, from mean moments ``(batch, 2 k)``."""
-    value, error = MeanAndError(name="mean_and_error")(moments)
+def with_errors(inputs, moments, center=0.0):
+    """Graph with the outputs ``value`` and ``value_error``, ``(batch, k)``, from mean moments ``(batch, 2 k)``.
+
+    Parameters
+    ----------
+    center : float
+        That the moments are about.
+    """
+    layer = MeanAndError(name="mean_and_error")
+    value, error = layer(moments)
+    layer.set_center(center)
     return keras.Model(inputs, {"value": value, "value_error": error}, name="values")

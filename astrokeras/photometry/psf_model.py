@@ -58,7 +58,8 @@ class Psf:
         return (min(self.data.shape) // 2) // self.oversampling
 
     @cached_property
-    def _spline(self) -> np.ndarray:
+    def spline(self) -> np.ndarray:
+        """Coefficients of the cubic spline through the samples."""
         return ndimage.spline_filter(np.asarray(self.data, float), 3)
 
     def stamps(self, dx: np.ndarray, dy: np.ndarray, radius: int, scale: float = 1.0) -> np.ndarray:
@@ -85,7 +86,7 @@ class Psf:
         x = centre[1] + step * (grid[None, None, :] - np.asarray(dx)[:, None, None])
         y = centre[0] + step * (grid[None, :, None] - np.asarray(dy)[:, None, None])
         places = np.broadcast_to(y, shape), np.broadcast_to(x, shape)
-        return scale**2 * ndimage.map_coordinates(self._spline, places, order=3, mode="constant", prefilter=False)
+        return scale**2 * ndimage.map_coordinates(self.spline, places, order=3, mode="constant", prefilter=False)
 
     @cached_property
     def growth(self) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +94,7 @@ class Psf:
         # Finer samples, so that a radius cuts between them.
         fine = 5
         places = np.indices(np.array(self.data.shape) * fine - fine + 1) / fine
-        zoomed = ndimage.map_coordinates(self._spline, places, order=3, prefilter=False)
+        zoomed = ndimage.map_coordinates(self.spline, places, order=3, prefilter=False)
         y, x = places
         r = np.hypot(y - (self.data.shape[0] - 1) / 2, x - (self.data.shape[1] - 1) / 2) / self.oversampling
         order = np.argsort(r, axis=None)
@@ -117,7 +118,7 @@ def gaussian(fwhm: float, radius: int) -> np.ndarray:
     return np.exp(-4 * np.log(2) * (x**2 + y**2) / fwhm**2)
 
 
-def matched_weight(psf: Psf, target: Psf, scale: float, fwhm: float, said: float = 1e-4) -> Psf:
+def matched_weight(psf: Psf, target: Psf, scale: float, fwhm: float, regularization: float = 1e-4) -> Psf:
     """Weights that sum an image as a Gaussian aperture would sum it after its PSF was brought to that of ``target``.
 
     The aperture A of the image d convolved with the kernel K is ``sum A (K * d) = sum (A * K) d``, as a kernel made of
@@ -132,8 +133,8 @@ def matched_weight(psf: Psf, target: Psf, scale: float, fwhm: float, said: float
         Pixels of the target's image to one of the band's.
     fwhm : float
         Of the aperture, in pixels of the band.
-    said : float
-        Regularisation of the kernel (photutils.psf_matching.make_wiener_kernel).
+    regularization : float
+        Of the kernel (photutils.psf_matching.make_wiener_kernel).
     """
     from photutils.psf_matching import make_wiener_kernel
     from scipy.signal import fftconvolve
@@ -145,5 +146,5 @@ def matched_weight(psf: Psf, target: Psf, scale: float, fwhm: float, said: float
     aperture = gaussian(fwhm, radius)
     if psf is target:
         return Psf(aperture)
-    kernel = make_wiener_kernel(own / own.sum(), wanted / wanted.sum(), regularization=said)
+    kernel = make_wiener_kernel(own / own.sum(), wanted / wanted.sum(), regularization=regularization)
     return Psf(fftconvolve(aperture, kernel[::-1, ::-1], mode="same"))

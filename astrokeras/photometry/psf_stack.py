@@ -22,6 +22,8 @@ _BRIGHTEST = 10
 _FREE = (0.1, 2e-4)
 #: Misfit of a star, beyond its noise, in parts of the maximum of the PSF, that is no reason to leave it out.
 _LIKE = 0.003
+#: Pixels to either side, of which the slope of the PSF is taken.
+_STEP = 0.05
 
 
 def estimate(sources: Stamps, guess: float = 3.0) -> Psf:
@@ -81,9 +83,9 @@ def _placed(found: Stamps, psf: Psf) -> tuple[np.ndarray, np.ndarray, np.ndarray
     dx, dy = _centres(data)
     for _ in range(6):
         model = psf.stamps(dx, dy, radius)
-        slopes = [psf.stamps(dx + h, dy, radius) - psf.stamps(dx - h, dy, radius) for h in (0.05,)]
-        slopes += [psf.stamps(dx, dy + h, radius) - psf.stamps(dx, dy - h, radius) for h in (0.05,)]
-        basis = np.stack([model, *(slope / 0.1 for slope in slopes)], axis=1) * core[:, None]
+        along_x = psf.stamps(dx + _STEP, dy, radius) - psf.stamps(dx - _STEP, dy, radius)
+        along_y = psf.stamps(dx, dy + _STEP, radius) - psf.stamps(dx, dy - _STEP, radius)
+        basis = np.stack([model, along_x / (2 * _STEP), along_y / (2 * _STEP)], axis=1) * core[:, None]
         basis = basis.reshape(len(dx), 3, -1)
         normal = basis @ basis.swapaxes(1, 2) + 1e-12 * np.eye(3)
         solved = np.linalg.solve(normal, basis @ data.reshape(len(dx), -1, 1))[..., 0]
@@ -111,7 +113,7 @@ def _samples(found: Stamps, flux: np.ndarray, dx: np.ndarray, dy: np.ndarray, pr
     """Coefficients of the spline that fits the pixels of all stars best, and samples of it."""
     radius = found.data.shape[-1] // 2
     size = prior.data.shape[0]
-    start = prior._spline.ravel()
+    start = prior.spline.ravel()
     free = _FREE[0] * prior.data.ravel() + _FREE[1] * prior.data.max()
     good = np.isfinite(found.data)
     matrix = _design(good, dx, dy, radius, size)

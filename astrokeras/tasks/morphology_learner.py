@@ -96,17 +96,17 @@ class NumberLearner(_ValueLearner):
         from ..layers import LevelMoments, NormalMoments
         from ..networks.stamp_member import with_errors
 
-        place = self._place(rows["train"])
+        center, scale = (0.0, 1.0) if self.ordinal else self._place(rows["train"])
 
         def behind(name: str) -> Any:
             if self.ordinal:
                 return LevelMoments(self.card.morphology.levels, name=name)
             layer = NormalMoments(name=name)
             layer.build((None, 2))
-            layer.set_place(*place)
+            layer.set_scale(scale)
             return layer
 
-        model = with_errors(*self.mean(members, behind))
+        model = with_errors(*self.mean(members, behind), center)
         held, card = rows["calibrate"], self.card
         if len(held):
             pull = self._pulls(model, held)
