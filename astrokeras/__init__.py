@@ -20,6 +20,7 @@ _HOMES = {
     "Hog": "astrokeras.features.hog",
     "Magnitudes": "astrokeras.features.colors",
     "Morphology": "astrokeras.tasks.morphology",
+    "PCA": "astrokeras.features.pca",
     "PSF": "astrokeras.exposures.psf",
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
@@ -32,6 +33,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "PCA",
     "PSF",
     "Background",
     "Catalog",

@@ -64,7 +64,18 @@ def write_images(folder, table):
 
 @pytest.fixture(scope="module")
 def stages(small_model, table, tmp_path_factory):
-    from astrokeras import Classify, ColorHistogram, ColorProfile, Extent, Hog, PhotoZ, Shapes, StampPixels, Texture
+    from astrokeras import (
+        PCA,
+        Classify,
+        ColorHistogram,
+        ColorProfile,
+        Extent,
+        Hog,
+        PhotoZ,
+        Shapes,
+        StampPixels,
+        Texture,
+    )
 
     table["stamp"] = stamps_of(len(table))
     for kind in ("flux", "flux_err"):
@@ -81,6 +92,8 @@ def stages(small_model, table, tmp_path_factory):
     forced = ForcedPhotometry(files=f"{path.parent}/{{band}}.fits", bands=("r",), box=60)
     other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
     images = write_images(tmp_path_factory.mktemp("images"), table)
+    table["vector"] = np.asarray(table["stamp"].value)[:, 20:28, 20:28].reshape(len(table), -1)
+    components = PCA(vectors=("vector",), train={"components": 5, "whiten": True})
     cutouts = {"images": images, "bands": ("g", "r"), "size": 12}
     return {
         # On rows that are images: tests/test_exposures.py.
@@ -99,6 +112,7 @@ def stages(small_model, table, tmp_path_factory):
         "hog": [Hog(size=48), Hog(size=(48, 48), bands=("r",), orientations=8)],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "morphology": [small_morphology(table, tmp_path_factory.mktemp("morphology") / "m")],
+        "pca": [components.fit(table, tmp_path_factory.mktemp("pca") / "m")],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
         "pixels": [StampPixels(size=48, bands=("g", "r"), block=3)],
         "shapes": [Shapes(bands=("r",))],

@@ -35,7 +35,7 @@ LAYERS = (
     {"stage", "trainable", "store", "models"},
     {"targets", "walk", "plan", "ingest", "exposures", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
-    {"runner", "barrier", "chains", "outputs"},
+    {"runner", "barrier", "chains", "outputs", "training_rows"},
     {"cli", "commands", "field_commands", "part_help", "pipeline"},
     {"__init__", "__main__"},
 )
