@@ -36,7 +36,7 @@ LAYERS = (
     {"targets", "walk", "plan", "ingest", "exposures", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
     {"runner", "barrier", "chains", "outputs", "training_rows"},
-    {"cli", "commands", "field_commands", "part_help", "pipeline"},
+    {"cli", "commands", "field_commands", "product_commands", "part_help", "pipeline"},
     {"__init__", "__main__"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
