@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from ..flags import Flag
 from ..stage import Product
 from .product_file import ProductFile
 from .report import Report
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
 
 
 def report_products(report: Report, paths: Sequence[str]) -> int:
@@ -46,25 +49,31 @@ def report_products(report: Report, paths: Sequence[str]) -> int:
         raise OutputError(f"{report.path}: is a product to be shown; it is not overwritten")
     products = [ProductFile(path) for path in paths]
     fields = _same_columns(report, products)
-    named = sorted(Expression.parse(report.where).names) if report.where else []
-    for product in products:
-        for name in named:
-            if name not in (known := by_name(product.fields)):
-                raise OutputError(f"{product.path}: `where`: no column {name!r}{did_you_mean(name, known)}")
+    counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        pieces, counts = [], Counter()
+        pieces = []
         for product in products:
-            extra = [*named, *(["flags"] if "flags" in by_name(product.fields) else [])]
-            for chunk in product.chunks([*(field.name for field in fields), *extra]):
+            for chunk in _chosen(report, product, fields, counts):
                 piece = Path(folder) / str(len(pieces))
-                before = len(chunk)
-                if report.where:
-                    chunk = chunk[evaluate(report.where, dict(chunk.items()), before)]
-                counts.update(rows=len(chunk), rows_left_out_by_where=before - len(chunk))
-                counts.update(_flags(chunk))
                 pieces.append((piece, report.write(chunk, fields, piece)))
         report.close(pieces, Product(Path(report.path), fields, _provenance(products, counts)))
     return counts["rows"]
+
+
+def _chosen(report: Report, product: ProductFile, fields: Sequence[Field], counts: Counter[str]) -> Iterator[QTable]:
+    """Rows of a product that the page is about, some at a time; adds to ``counts``."""
+    known = by_name(product.fields)
+    named = sorted(Expression.parse(report.where).names) if report.where else []
+    for name in named:
+        if name not in known:
+            raise OutputError(f"{product.path}: `where`: no column {name!r}{did_you_mean(name, known)}")
+    flags = ["flags"] if "flags" in known else []
+    for chunk in product.chunks([*(field.name for field in fields), *named, *flags]):
+        before = len(chunk)
+        if report.where:
+            chunk = chunk[evaluate(report.where, dict(chunk.items()), before)]
+        counts.update(rows=len(chunk), rows_left_out_by_where=before - len(chunk), **_flags(chunk))
+        yield chunk
 
 
 def _same_columns(report: Report, products: Sequence[ProductFile]) -> tuple[Field, ...]:
@@ -89,7 +98,7 @@ def _column(columns: Mapping[str, Field], name: str) -> str:
     return ", ".join([f"column {name!r} has type {field.kind}, unit {unit!r}, cells of shape {field.shape}", *grid])
 
 
-def _flags(chunk: Any) -> dict[str, int]:
+def _flags(chunk: QTable) -> dict[str, int]:
     """Rows by flag."""
     if "flags" not in chunk.colnames:
         return {}
