@@ -20,8 +20,8 @@ _HOMES = {
     "Hog": "astrokeras.features.hog",
     "Magnitudes": "astrokeras.features.colors",
     "Morphology": "astrokeras.tasks.morphology",
-    "PCA": "astrokeras.features.pca",
     "PSF": "astrokeras.exposures.psf",
+    "Pca": "astrokeras.features.pca",
     "PhotoZ": "astrokeras.tasks.photoz",
     "Pipeline": "astrokeras.pipeline",
     "Shapes": "astrokeras.features.shapes",
@@ -33,7 +33,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "PCA",
     "PSF",
     "Background",
     "Catalog",
@@ -48,6 +47,7 @@ __all__ = [
     "Hog",
     "Magnitudes",
     "Morphology",
+    "Pca",
     "PhotoZ",
     "Pipeline",
     "Shapes",

@@ -129,6 +129,9 @@ def _simulation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal fields (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2, help="number of epochs (default: %(default)s)")
     parser.add_argument("--transients", type=int, help="number of transients (default: 3 to 80, by size)")
+    parser.add_argument(
+        "--star-density", type=float, default=1.0, help="stars, relative to the Galactic poles (default: 1)"
+    )
 
 
 def _injection(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,8 @@ OUT = Console(soft_wrap=True, highlight=False, markup=False)
 
 def simulate(options: Namespace) -> int:
     """Write a simulated field."""
-    given = {name: getattr(options, name) for name in ("size", "system", "seed", "epochs", "transients")}
+    names = ("size", "system", "seed", "epochs", "transients", "star_density")
+    given = {name: getattr(options, name) for name in names}
     given["bands"] = [band.strip() for band in options.bands.split(",")] if options.bands else ()
     sky = made(registry.lookup("sources", "sky"), path=options.out, **given)
     rows = sum(part.rows for part in sky.partitions(1 << 30))

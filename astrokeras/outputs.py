@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,8 @@ def _one(
     if not _pieces(delivery, tasks, path, settle, times):
         return {"path": path, "state": "incomplete"}
     laps = Laps()
-    made = _close(delivery, output, tasks, Product(Path(path), fields, facts), done)
+    product = Product(Path(path), fields, facts, delivery.reporter.quiet)
+    made = _close(delivery, output, tasks, product, done)
     laps.end("close")
     add_times(times, laps.facts())
     return made | times
@@ -217,7 +218,7 @@ def _close(
     warnings = _warnings(rows, flags)
     counts = {"rows": rows, "rows_left_out_by_where": before - rows, "flags": flags}
     counts |= {"warnings": warnings} if warnings else {}
-    product = Product(product.path, product.fields, {**product.provenance, **counts})
+    product = replace(product, provenance={**product.provenance, **counts})
     output.close([(t.directory / "piece", m["facts"]) for t, m in zip(tasks, made, strict=True)], product)
     state = product.path.stat()
     write_json(done, {"path": str(product.path), "state": [state.st_size, state.st_mtime_ns], **counts})

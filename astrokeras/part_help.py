@@ -19,12 +19,33 @@ def first_line(part: type) -> str:
 
 
 def show_part(part: Any, console: Console) -> None:
-    """Print the docstring and the parameters of a part, and of what these name."""
+    """Print the docstring and the parameters of a part, of what it has them from, and of what these name."""
     console.print(f"{part.name} (version {part.version})\n\n{_text(part)}\n")
     console.print(_parameters(part))
-    for inner in _inner(part):
-        console.print(f"\n{inner.__name__}: {_text(inner)}\n")
-        console.print(_parameters(inner))
+    inner = _inner(part)
+    told = set(inner)
+    for model in (part, *inner):
+        if model is not part:
+            console.print(f"\n{model.__name__}: {_text(model)}\n")
+            console.print(_parameters(model))
+        for base in bases(model):
+            if base not in told:
+                console.print(f"\n{base.__name__}: {_text(base)}")
+                told.add(base)
+
+
+def bases(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """Models with parameters that one inherits, but for the kinds of parts and what stands above them."""
+    from .stage import Output, Source, Stage
+    from .trainable import Trainable
+
+    contracts = {base for kind in (Source, Stage, Output) for base in kind.__mro__} | {Trainable}
+    found = [base for base in model.__mro__[1:] if issubclass(base, BaseModel) and base not in contracts]
+    return [
+        base
+        for base in found
+        if base.__module__.startswith("astrokeras.") and any(name in base.model_fields for name in base.__annotations__)
+    ]
 
 
 def _text(part: type) -> str:

@@ -59,6 +59,7 @@ class Reporter:
     """
 
     def __init__(self, quiet: bool = False):
+        self.quiet = quiet
         # Names and paths may hold square brackets, which are no markup.
         self.console = Console(file=sys.stderr, quiet=quiet, soft_wrap=True, markup=False, highlight=False)
 

@@ -36,7 +36,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "hog": "astrokeras.features.hog:Hog",
         "magnitudes": "astrokeras.features.colors:Magnitudes",
         "morphology": "astrokeras.tasks.morphology:Morphology",
-        "pca": "astrokeras.features.pca:PCA",
+        "pca": "astrokeras.features.pca:Pca",
         "photoz": "astrokeras.tasks.photoz:PhotoZ",
         "pixels": "astrokeras.features.stamp_pixels:StampPixels",
         "psf": "astrokeras.exposures.psf:PSF",

@@ -223,11 +223,14 @@ class Product:
     provenance : mapping
         Facts of the run that do not depend on when, where and how fast it ran: pipeline name and digest, versions,
         stages with parameters, models with digests, counts, ``date`` (ISO, obeys SOURCE_DATE_EPOCH).
+    quiet : bool
+        Nothing is to be printed.
     """
 
     path: Path
     fields: tuple[Field, ...]
     provenance: Mapping[str, Any]
+    quiet: bool = False
 
 
 class Output(Configured):

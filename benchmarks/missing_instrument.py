@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--missing", nargs="+", required=True, metavar="BAND")
     parser.add_argument("--only", nargs="*", default=["HistGB", "XGBoost"], choices=list(RIVALS))
     parser.add_argument("--train", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--calibrate", type=float, default=0.08, metavar="FRACTION")
+    parser.add_argument("--calibrate", type=float, default=0.0, metavar="FRACTION")
     parser.add_argument("--folds", type=int, default=5)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")

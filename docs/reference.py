@@ -11,10 +11,10 @@ from pydantic_core import PydanticUndefined
 from astrokeras import registry
 from astrokeras.flags import DESCRIPTIONS, Flag
 from astrokeras.images.language import Layout
+from astrokeras.part_help import bases
 from astrokeras.spec import Fields, PartitionSize, Site, Split
 from astrokeras.stage import Configured, Output, Source, Stage
 from astrokeras.surveys import SurveyMap
-from astrokeras.trainable import Trainable
 
 INTRODUCTIONS = {
     "sources": """\
@@ -103,13 +103,6 @@ def sources() -> set[type[BaseModel]]:
     """Return what the page of the sources describes; a stage may take a source as a parameter."""
     roots = [registry.lookup("sources", name) for name in registry.names("sources")]
     return {*roots, *(inner for cls in roots for inner in settings(cls))}
-
-
-def bases(cls: type[BaseModel]) -> list[type[BaseModel]]:
-    """Return the models from which ``cls`` has parameters, but for the kinds of parts and what stands above them."""
-    contracts = {base for kind in KINDS for base in kind.__mro__} | {Trainable}
-    found = [base for base in cls.__mro__[1:] if issubclass(base, BaseModel) and base not in contracts]
-    return [base for base in found if base.__module__.startswith("astrokeras.")]
 
 
 def section(title: str, cls: type[BaseModel]) -> str:

@@ -22,6 +22,14 @@ def grid(shape, shift=(0.0, 0.0), scale=SCALE):
     return wcs
 
 
+def galactic(shape, scale=SCALE):
+    """WCS in Galactic coordinates."""
+    wcs = grid(shape, scale=scale)
+    wcs.wcs.ctype = ["GLON-TAN", "GLAT-TAN"]
+    wcs.wcs.set()
+    return wcs
+
+
 def moffat(x, y, x0, y0, fwhm, beta=3.0):
     """Profile of total flux 1, in the pixel's centre."""
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))

@@ -240,6 +240,15 @@ class TestRows:
         assert (out["b"].tolist(), out["name"].tolist()) == ([True, False], [1, 2])
         with pytest.raises(IngestError, match="column 'Z' holds fractions; keep it as f8"):
             everything(Catalog(files=path, survey=SURVEY, keep={"Z": {"kind": "i4"}}))
+        raw.write_text("ID,RA,DEC,mag_g,err_g,kind\n1,2,3,20,0.1,EXP\n")
+        for keep, said in (
+            (("kind",), "kind: {kind: str}"),
+            ({"k": {"column": "kind"}}, "k: {column: kind, kind: str}"),
+        ):
+            with pytest.raises(
+                IngestError, match=f"needs numbers, found 'EXP' in row 0; to keep text, say keep: {{{said}}}"
+            ):
+                everything(Catalog(files=str(raw), survey=SURVEY, bands=("g",), keep=keep))
         with pytest.raises(IngestError, match="no column 'typ'"):
             everything(Catalog(files=path, survey=SURVEY, keep=("typ",)))
 

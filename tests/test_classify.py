@@ -12,13 +12,13 @@ from astrokeras.errors import ChunkError, ModelError, TrainingError
 from astrokeras.flags import Flag
 from astrokeras.models.card_file import read_card
 from astrokeras.synthetic.catalog import Synthetic
-from astrokeras.tasks.classify_recipe import class_weights, resampled
+from astrokeras.tasks.classify_recipe import ClassifyRecipe, class_weights, resampled
 
 BANDS = ("u", "g", "r", "i", "z")
 CLASSES = ("STAR", "GALAXY", "QSO")
 MIXED = {"star": 0.4, "galaxy": 0.4, "qso": 0.2}
 RATIO = {"star": 0.75, "galaxy": 0.2, "qso": 0.05}
-TINY = {"width": 16, "depth": 1, "members": 1, "epochs": 8, "threads": 1, "seed": 3, "batch_size": 64}
+TINY = {"width": 16, "depth": 1, "members": 1, "epochs": 8, "threads": 1, "seed": 3, "batch_size": 64, "cross_fit": 0}
 
 
 def catalog(rows, seed, **parameters):
@@ -80,6 +80,23 @@ def test_folds_of_the_training_rows_calibrate_without_rows_set_aside(objects, tm
     held = np.mean([name in text.split() for name, text in zip(other["class_true"], sets, strict=True)])
     # Coverage scatters by .01 with the rows; sets from trees that had seen them would hold it far less often.
     assert abs(held - 0.9) < 0.04
+
+
+def test_a_class_that_lives_in_one_fold_says_how_to_go_on(objects, tmp_path):
+    table = objects.copy()
+    rows = np.flatnonzero(table["class_true"] == "QSO")
+    table["class_true"][rows[2:]] = ""
+    table["split"] = "train"
+    with pytest.raises(
+        TrainingError, match=r"'QSO' has [01] training rows .* without fold \d of cross_fit; 0 does without"
+    ):
+        fitted(table, tmp_path / "m", cross_fit=2, regions=0, trees=0, epochs=1)
+
+
+def test_progress_counts_members_folds_and_regions():
+    recipe = ClassifyRecipe(members=4, epochs=63, cross_fit=5, regions=6)
+    assert recipe.steps == (4 + 5) * 63 + 6 * 32
+    assert ClassifyRecipe(members=2, epochs=10, cross_fit=0, regions=1).steps == 20
 
 
 def test_one_fold_is_refused():

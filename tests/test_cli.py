@@ -188,6 +188,10 @@ def test_listings(here, capsys):
     assert "override" in said and "StringConstraints" not in said
     # What stands below `train:` is shown as well.
     assert "learning_rate" in said and "'binned' | 'mixture'" in said
+    # What stands in the classes that a stage is made of is told, once.
+    assert main(["stages", "forced_photometry"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("large against objects") == said.count("Place: Where a plane is") == 1
     assert main(["stages", "photz"]) == 1
     assert "did you mean 'photoz'" in capsys.readouterr().err
     assert main(["catalogs", "list"]) == 0

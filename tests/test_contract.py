@@ -65,12 +65,12 @@ def write_images(folder, table):
 @pytest.fixture(scope="module")
 def stages(small_model, table, tmp_path_factory):
     from astrokeras import (
-        PCA,
         Classify,
         ColorHistogram,
         ColorProfile,
         Extent,
         Hog,
+        Pca,
         PhotoZ,
         Shapes,
         StampPixels,
@@ -80,7 +80,8 @@ def stages(small_model, table, tmp_path_factory):
     table["stamp"] = stamps_of(len(table))
     for kind in ("flux", "flux_err"):
         table[f"{kind}_psf_r"] = table[f"{kind}_r"] * 0.7
-    tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}}
+    table["noise_stamp_pixels"] = np.random.default_rng(2).normal(size=(len(table), 6))
+    tiny = {"width": 8, "depth": 1, "members": 1, "epochs": 2, "threads": 1, "class_sets": {}, "cross_fit": 0}
     classes = Classify(bands=("u", "g", "r", "i", "z"), classes=("STAR", "GALAXY", "QSO"), train=tiny)
     path = tmp_path_factory.mktemp("other") / "other.ecsv"
     table["ra", "dec", "z_spec"][::2].write(path)
@@ -92,8 +93,6 @@ def stages(small_model, table, tmp_path_factory):
     forced = ForcedPhotometry(files=f"{path.parent}/{{band}}.fits", bands=("r",), box=60)
     other = {"files": str(path), "survey": {"position": {"ra": "ra", "dec": "dec"}, "z_spec": "z_spec"}}
     images = write_images(tmp_path_factory.mktemp("images"), table)
-    table["vector"] = np.asarray(table["stamp"].value)[:, 20:28, 20:28].reshape(len(table), -1)
-    components = PCA(vectors=("vector",), train={"components": 5, "whiten": True})
     cutouts = {"images": images, "bands": ("g", "r"), "size": 12}
     return {
         # On rows that are images: tests/test_exposures.py.
@@ -112,7 +111,10 @@ def stages(small_model, table, tmp_path_factory):
         "hog": [Hog(size=48), Hog(size=(48, 48), bands=("r",), orientations=8)],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "morphology": [small_morphology(table, tmp_path_factory.mktemp("morphology") / "m")],
-        "pca": [components.fit(table, tmp_path_factory.mktemp("pca") / "m")],
+        "pca": [
+            Pca(vectors=("noise_stamp_pixels",), train={"n": 3}).fit(table, path.parent / "pca"),
+            Pca(stamps="noise_stamp", train={"n": 4, "whiten": True}).fit(table, path.parent / "stamp_pca"),
+        ],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
         "pixels": [StampPixels(size=48, bands=("g", "r"), block=3)],
         "shapes": [Shapes(bands=("r",))],

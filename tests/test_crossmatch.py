@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord, match_coordinates_sky, search_around_sky
+from astropy.io import fits
 from astropy.io.votable import parse_single_table
 from astropy.table import QTable, Table
 from astropy.time import Time
@@ -403,9 +404,20 @@ def test_a_catalog_that_is_not_there_is_named(run, capsys):
     assert run(PIPELINE.replace("spec-*", "spec-x*")) != 0
     assert "spec-x*.fits: no file matches" in capsys.readouterr().err
     assert run(PIPELINE.replace("spec-*", "spec-x")) != 0
-    assert "spec-x.fits: No such file" in capsys.readouterr().err
+    assert "spec-x.fits: no such file" in capsys.readouterr().err
     assert run(PIPELINE.replace("where: ZWARNING", "where: ZWARN")) != 0
     assert "no column 'ZWARN'; did you mean 'ZWARNING'?" in capsys.readouterr().err
+
+
+def test_a_catalog_that_cannot_serve_is_refused_before_anything_runs(run, here, capsys):
+    tables = [fits.table_to_hdu(Table.read("spec-a.fits"), name=name) for name in "AB"]
+    fits.HDUList([fits.PrimaryHDU(), *tables]).writeto("spec-two.fits")
+    Path("p.yaml").write_text(PIPELINE.replace("spec-*", "spec-two"))
+    assert main(["plan", "p.yaml", "--work", "w"]) != 0
+    assert "spec-two.fits: has several tables" in capsys.readouterr().err
+    Path("p.yaml").write_text(PIPELINE.replace("z_spec: Z}", "z_spec: ZZ}"))
+    assert main(["plan", "p.yaml", "--work", "w"]) != 0
+    assert "spec-a.fits, HDU 1: no column 'ZZ'" in capsys.readouterr().err
 
 
 TRAINING = """\

@@ -69,7 +69,7 @@ def test_a_suffix_goes_with_the_score(small_model):
     assert "domain_score_mine" in out.colnames
 
 
-RECIPE = {"width": 16, "depth": 1, "members": 1, "epochs": 10, "threads": 1, "seed": 2}
+RECIPE = {"width": 16, "depth": 1, "members": 1, "epochs": 10, "threads": 1, "seed": 2, "cross_fit": 0}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,18 @@ def test_probabilities_out_of_the_domain_go_back_to_the_class_ratio(shifted):
     assert far.mean() > 0.2
     np.testing.assert_allclose(p[~far], network[~far], atol=1e-5)
     assert log_loss(p[far], label[far]) < log_loss(network[far], label[far])
+
+
+def test_folds_of_the_calibration_change_no_rehearsal(tmp_path):
+    table = catalog(2 * FEWEST * 2, 9, mag_limit=20.0, classes={"star": 0.4, "galaxy": 0.4, "qso": 0.2})
+    recipe = {**RECIPE, "epochs": 4, "trees": 0, "regions": 2}
+
+    def rate(folds):
+        stage = Classify(bands=BANDS, classes=("STAR", "GALAXY", "QSO"), train={**recipe, "cross_fit": folds})
+        return float(load(stage.fit(table, tmp_path / f"{folds}").model).model.get_layer("shrinkage").rate.numpy())
+
+    # Each region sets rows of its own aside to calibrate.
+    assert rate(2) == rate(0) > 0
 
 
 def test_sides_are_the_outer_thirds_of_the_widest_directions():

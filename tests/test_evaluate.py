@@ -11,7 +11,7 @@ from astropy.units import Quantity
 from pydantic import ValidationError
 from scipy import stats
 
-from astrokeras import metrics
+from astrokeras import Pipeline, metrics
 from astrokeras.errors import ChunkError, OutputError
 from astrokeras.export.evaluate import Evaluate
 from astrokeras.fields import OBJECT_ID, Field, flux_field
@@ -249,6 +249,18 @@ def test_printed_table(tmp_path, capsys):
     for name in ("r (AB) 19 to 21", "r (AB) 21 to 24", "z_spec 0 to 1", "z_spec 1 to 2", "baseline"):
         assert any(line.strip().startswith(name) for line in lines)
     assert any("300 of 300 rows scored" in line for line in lines)
+
+
+def test_a_quiet_run_prints_no_table(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("p.yaml").write_text(
+        "astrokeras: 1\nname: quiet\nsource: {synthetic: {rows: 100}}\noutputs:\n"
+        "  - evaluate: {path: a.json, estimate: z_spec, all_rows: true, bins: {magnitude: null}, bootstrap: {n: 2}}\n"
+    )
+    Pipeline.read("p.yaml").run(work="first")
+    assert "100 of 100 rows scored" in capfd.readouterr().out
+    Pipeline.read("p.yaml").run(work="second", quiet=True)
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_printed_table_is_whole_in_a_narrow_terminal(tmp_path, capsys, monkeypatch):

@@ -75,6 +75,9 @@ def test_bands_and_conditions(folder, tmp_path):
         frames.write(tmp_path / f"x-{band}.fits", band=band)
     pattern = str(tmp_path / "x-{band}.fits")
     assert list(rows(files=pattern, bands=("g", "i"))["band"]) == ["g", "i"]
+    frames.write(tmp_path / "y-R.fits", band="r")
+    assert list(rows(files=str(tmp_path / "y-{BAND}.fits"), bands=("r",))["path"]) == [str(tmp_path / "y-R.fits")]
+    (tmp_path / "y-R.fits").unlink()
     assert list(rows(files=str(tmp_path / "*.fits"), bands=("r",))["band"]) == ["r"]
     assert list(rows(files=str(tmp_path / "*.fits"), where="band == 'i'")["band"]) == ["i"]
     with pytest.raises(ValidationError, match="stands for each of `bands`"):
@@ -250,6 +253,14 @@ def test_calibrate_stage(folder, table):
     assert (np.abs(good["zero_point_fit"].value - ZERO_POINT) < 4 * error + 0.005).all()
     assert (np.asarray(good["zero_point_stars"]) > 20).all() and np.isnan(good["color_term"]).all()
     assert np.isnan(out["zero_point_fit"][4]) and "celestial coordinates" in out["problem_calibrate"][4]
+
+
+def test_a_catalog_that_cannot_be_read_is_no_fault_of_the_images(folder, table, tmp_path):
+    Table({"object_id": [1], "ra": [1.0]}).write(tmp_path / "half.ecsv")
+    stage = Calibrate(catalog={"files": str(tmp_path / "half.ecsv"), "bands": ["g", "r"]})
+    for attempt in (stage.inputs, lambda: stage(table)):
+        with pytest.raises(IngestError, match=r"half\.ecsv: no column 'flux_g'"):
+            attempt()
 
 
 def test_color_term(folder):

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from astrokeras.errors import ExpressionError
+from astrokeras.errors import ExpressionError, SpecError
 from astrokeras.expression import Expression
+from astrokeras.spec import load
 
 COLUMNS = {
     "r": np.array([18.0, 20.5, np.nan], np.float32),
@@ -192,3 +193,29 @@ def test_a_comparison_holds_for_one_side_at_most(x, y):
     columns = {"x": x, "y": y}
     count = sum(Expression.parse(f"x {op} y").select(columns, 9).astype(int) for op in ("<", "==", ">"))
     np.testing.assert_array_equal(count, (~np.isnan(x) & ~np.isnan(y)).astype(int))
+
+
+@pytest.mark.parametrize(
+    ("source", "right", "wrong"),
+    [
+        ("synthetic: {rows: 5", "z_spec > 0", "zspec > 0"),
+        ("sky: {path: sky", "r_half < 1", "rhalf < 1"),
+        ('images: {files: "{{band}}.fits", bands: [g]', "flux_g > 1", "flux_x > 1"),
+        ("exposures: {files: a.fits", "exposure > 3", "exposre > 3"),
+        ("stamps: {files: a, bands: [g], size: 8", "flags == 0", "flag == 0"),
+    ],
+)
+def test_sources_know_their_columns_and_name_the_line_of_the_condition(tmp_path, source, right, wrong):
+    file = tmp_path / "p.yaml"
+    for where, said in (
+        (right, None),
+        (wrong, r"p\.yaml:3:\d\d+: \w+: unknown column .*did you mean"),
+        ("r ==", "r =="),
+    ):
+        text = f'{source}, where: "{where}"}}'
+        file.write_text(f"astrokeras: 1\nsource:\n  {text}\noutputs:\n  - votable: {{path: a.vot}}\n")
+        if said is None:
+            assert load(str(file)).source.where == where
+            continue
+        with pytest.raises(SpecError, match=said):
+            load(str(file))

@@ -153,7 +153,7 @@ def test_a_class_that_a_part_lacks_is_told():
 
 
 BANDS = ("g", "r", "i")
-TINY = {"width": 8, "depth": 1, "members": 1, "epochs": 1, "threads": 1}
+TINY = {"width": 8, "depth": 1, "members": 1, "epochs": 1, "threads": 1, "cross_fit": 0}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from astrokeras.errors import IngestError, SurveyError
 from astrokeras.images import layouts
 from astrokeras.images.image import Pixel, require_njy
+from astrokeras.images.language import Layout
 from astrokeras.images.reader import bands_in, images_in, open_image, read_image
 
 RNG = np.random.default_rng(7)
@@ -389,6 +390,17 @@ def test_infinite_and_saturated_pixels(tmp_path):
         0,
     ]
     assert np.isnan(image.data[0, :2]).all() and image.data[0, 2] == 500
+
+
+@pytest.mark.parametrize("with_errors", [False, True])
+def test_values_that_mean_no_data(tmp_path, with_errors):
+    data = PIXELS.copy()
+    data[3, 4] = -9999
+    hdus = [fits.ImageHDU(data, header(BUNIT="nJy"), name="SCI")]
+    hdus += [fits.ImageHDU(np.ones_like(data), name="ERR")] if with_errors else []
+    image = read_image(write(tmp_path / "a.fits", *hdus), layout=Layout(no_data=(-9999,)))
+    assert (image.sigma is not None) == with_errors
+    assert np.argwhere(np.isnan(image.data)).tolist() == np.argwhere(image.mask == Pixel.NO_DATA).tolist() == [[3, 4]]
 
 
 def test_every_layout_that_comes_along_is_valid():

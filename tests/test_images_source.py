@@ -10,6 +10,7 @@ import scenes
 from astropy.io import fits
 from astropy.io.votable import parse
 from astropy.table import QTable
+from astropy.wcs import Sip
 from pydantic import ValidationError
 
 from astrokeras import PhotoZ
@@ -103,9 +104,8 @@ def test_notes_reach_the_user(field, tmp_path):
         ({"files": {"r": "r.fits"}}, "no file for band 'i'"),
         ({"files": "one.fits"}, r"needs \{band\} in the path"),
         ({"psf": {"z": "psf.fits"}}, "no band 'z'"),
-        ({"where": "flux_g > 1"}, "unknown column 'flux_g'"),
-        ({"where": "flux_r >"}, "where"),
         ({"combine": "median"}, "mean"),
+        ({"apertures": (1.2, 2.0, 1.24)}, "1.2 and 1.24 would both be ap12"),
         ({"thresh": 3}, "thresh"),
     ],
 )
@@ -146,6 +146,36 @@ def test_a_psf_from_a_file_is_used(field, folder, table):
         read(given.model_copy(update={"psf": f"{folder}/bad.fits"}))
 
 
+def psfield(path):
+    """A psField file whose PSF in u grows with the column of the frame."""
+    y, x = np.mgrid[-25:26, -25:26]
+    planes = [np.exp(-(x**2 + y**2) / (2 * sigma**2)) for sigma in (2.0, 4.0)]
+    one = np.zeros((2, 3, 3))
+    one[0, 0, 0] = one[1, 0, 1] = 1.0
+    columns = [fits.Column("RROWS", "2601E", array=np.array(planes, np.float32).reshape(2, -1))]
+    for name, value in (("RNROW", 51), ("RNCOL", 51), ("NROW_B", 1), ("NCOL_B", 2)):
+        columns.append(fits.Column(name, "J", array=[value, value]))
+    columns.append(fits.Column("C", "9E", dim="(3,3)", array=one.astype(np.float32)))
+    last = fits.BinTableHDU.from_columns([fits.Column("PSF_NSTAR", "5J", array=[[9] * 5])])
+    empty = [fits.ImageHDU() for _ in range(4)]
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns), *empty, last]).writeto(path)
+    return planes
+
+
+def test_psf_of_a_frame_is_that_of_the_middle_of_the_part_that_is_left(tmp_path):
+    planes = psfield(tmp_path / "psField.fit")
+    header = fits.Header({"FILTER": "u", "BUNIT": "nJy", "CRPIX1": 1025.0, "CRPIX2": 745.0})
+    fits.PrimaryHDU(np.ones((20, 101), np.float32), header).writeto(tmp_path / "whole.fits")
+    header["CRPIX1"] = 75.0
+    fits.PrimaryHDU(np.ones((20, 101), np.float32), header).writeto(tmp_path / "cut.fits")
+    for name, column in (("whole", 50), ("cut", 1000)):
+        source = Images(files=f"{tmp_path}/{name}.fits", bands=("u",), psf=f"{tmp_path}/psField.fit")
+        wanted = planes[0] + column / 1000 * planes[1]
+        found = source.read_psfs([source.open("u")])["u"].data
+        middle = slice(25 - len(found) // 2, 26 + len(found) // 2)
+        np.testing.assert_allclose(found, (wanted / wanted.sum())[middle, middle], atol=1e-6)
+
+
 def test_forced_photometry_keeps_the_contract(folder, table):
     stage = ForcedPhotometry(files=f"{folder}/{{band}}.fits", bands=("r", "i"))
     check_stage(stage, table["object_id", "ra", "dec"][:12])
@@ -177,6 +207,21 @@ def test_forced_fluxes_are_those_of_detected_stars_and_zero_on_empty_sky(field, 
     off = stage(QTable({"ra": [151.0, np.nan], "dec": [2.0, 2.0]}, units={"ra": "deg", "dec": "deg"}))
     assert np.isnan(off["flux_deep_r"]).all()
     assert list(off["flags"]) == [Flag.NO_IMAGE, Flag.NO_IMAGE | Flag.BAD_POSITION]
+
+
+def test_a_distortion_leads_no_object_far_away_onto_the_image():
+    wcs = scenes.grid((100, 100), scale=0.36)
+    wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+    a = np.zeros((3, 3))
+    a[2, 0] = 3e-4
+    wcs.sip = Sip(a, a.T.copy(), None, None, wcs.wcs.crpix)
+    image = scenes.image(np.random.default_rng(0).normal(0, 1, (100, 100)), "r", wcs)
+    ra, dec = (v.ravel() for v in np.meshgrid(np.linspace(147, 153, 61), np.linspace(-1, 5, 61)))
+    table = QTable({"object_id": np.arange(len(ra)), "ra": ra, "dec": dec}, units={"ra": "deg", "dec": "deg"})
+    found = forced_photometry([image], table, {"r": Psf.moffat(3.0, 3.0, 12)}, box=50)
+    near = np.hypot(ra - 150, dec - 2) < 0.02
+    assert near.sum() == 1
+    np.testing.assert_array_equal(np.isfinite(found["flux_forced_r"]), near)
 
 
 def test_forced_photometry_together_separates_a_pair():

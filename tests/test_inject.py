@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scenes
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
-from astropy.wcs import WCS
+from astropy.wcs import WCS, DistortionLookupTable
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -20,7 +22,8 @@ from astrokeras.errors import ChunkError, IngestError
 from astrokeras.images.image import Image, Pixel
 from astrokeras.images.reader import read_image
 from astrokeras.synthetic.completeness import completeness, limit, recovered
-from astrokeras.synthetic.inject import Injection, electrons, inject, plan_sources
+from astrokeras.synthetic.image_hdus import image_hdus
+from astrokeras.synthetic.inject import Injection, inject, plan_sources
 from astrokeras.synthetic.mixture import moffat
 from astrokeras.synthetic.sky import simulate
 from astrokeras.units import ab_to_njy
@@ -58,6 +61,21 @@ def test_a_point_source_has_its_flux_at_its_place():
     assert not image.data.any()
 
 
+def test_places_are_icrs_in_whatever_frame_the_image_is():
+    image = blank(wcs=scenes.galactic((301, 301)))
+    given = Injection(number=1, magnitudes=(18, 18), radii=(0.0,), spacing=60)
+    truth = plan_sources(image, given)
+    made = inject(image, truth, moffat(3.0))
+    y, x = np.unravel_index(np.argmax(made.data), made.shape)
+    sky = SkyCoord(truth["ra"], truth["dec"])
+    assert image.wcs.pixel_to_world(x, y).separation(sky[0]).arcsec < 0.4
+
+
+def test_a_source_beyond_an_image_adds_nothing_to_it():
+    far = one_source(ra=[170.0] * u.deg, r_half=[1.0] * u.arcsec)
+    assert not inject(blank(size=99), far, moffat(3.0)).data.any()
+
+
 @pytest.mark.parametrize("turn", [0.0, 70.0])
 def test_a_galaxy_lies_along_its_position_angle_whatever_the_image_does(turn):
     image = blank(turn=turn)
@@ -76,11 +94,20 @@ def test_a_galaxy_lies_along_its_position_angle_whatever_the_image_does(turn):
     assert light[inside].sum() / float(ab_to_njy(18.0)) == pytest.approx(0.5, abs=0.02)
 
 
+def test_coordinates_that_a_header_does_not_hold_are_not_written():
+    image = blank(size=50)
+    assert len(image_hdus(image, None)) == 4
+    table = np.ones((2, 2), np.float32)
+    image.wcs.cpdis1 = DistortionLookupTable(table, (1.0, 1.0), (1.0, 1.0), (49.0, 49.0))
+    with pytest.raises(IngestError, match="lookup tables of a distortion"):
+        image_hdus(image, None)
+
+
 def test_light_has_noise_and_the_errors_know_of_it():
     image = blank(size=200, gain=0.01)
-    assert electrons(image) == pytest.approx(0.01, rel=1e-3)
+    assert image.electrons == pytest.approx(0.01, rel=1e-3)
     # With a gain per count, of a count of 10 nJy.
-    assert electrons(replace(image, zero_point=28.9)) == pytest.approx(0.001, rel=1e-3)
+    assert replace(image, zero_point=28.9).electrons == pytest.approx(0.001, rel=1e-3)
     source = one_source(mag=[14.0] * u.mag)
     clean = inject(image, source, moffat(8.0)).data
     noisy = inject(image, source, moffat(8.0), rng=np.random.default_rng(2))
@@ -269,6 +296,8 @@ def test_images_of_a_pipeline_with_its_settings(field, tmp_path, monkeypatch, ca
         (["--colors", "1"], "needs BAND=VALUE"),
         (["--magnitudes", "a,b"], "--magnitudes: needs a number, got 'a'"),
         (["--repeats", "0"], "--repeats: needs 1"),
+        (["--psf", "r=-1"], "a PSF of -1 arcsec, -2.5"),
+        (["--psf", "r=nan"], "a PSF of nan arcsec"),
         (["--psf", "z=1"], "psf: there is no image of band 'z'"),
         (["--number", "0"], "number: "),
     ],

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sklearn import decomposition
 from sklearn.preprocessing import StandardScaler
 
-from astrokeras import PCA, Pipeline, registry
+from astrokeras import Pca, Pipeline, registry
 from astrokeras.cli import main
 from astrokeras.errors import ChunkError, ModelError, SpecError, TrainingError, UnsafeModelError
 from astrokeras.features.principal_components import Moments, principal_components
@@ -36,27 +36,27 @@ def vectors(n=80, width=12, seed=0):
 
 
 def fitted(tmp_path, table, name="m", **parameters):
-    train = {key: parameters.pop(key) for key in ("components", "whiten", "standardize") if key in parameters}
-    return PCA(train={"components": 4, **train}, **parameters).fit(table, tmp_path / name)
+    train = {key: parameters.pop(key) for key in ("n", "whiten", "scale") if key in parameters}
+    return Pca(train={"n": 4, **train}, **parameters).fit(table, tmp_path / name)
 
 
 @pytest.mark.parametrize("whiten", [False, True])
-@pytest.mark.parametrize("standardize", [False, True])
-def test_components_are_those_of_scikit_learn(tmp_path, whiten, standardize):
+@pytest.mark.parametrize("scale", [False, True])
+def test_components_are_those_of_scikit_learn(tmp_path, whiten, scale):
     x = vectors()
     x[:, 3] *= 20
     x[:, 5] = 7
-    stage = fitted(tmp_path, QTable({"pixels": x}), vectors=["pixels"], whiten=whiten, standardize=standardize)
+    stage = fitted(tmp_path, QTable({"pixels": x}), vectors=["pixels"], whiten=whiten, scale=scale)
     exact = x.astype(float)
-    inputs = StandardScaler().fit(exact).transform(exact) if standardize else exact
+    inputs = StandardScaler().fit(exact).transform(exact) if scale else exact
     expected = decomposition.PCA(4, whiten=whiten, svd_solver="full").fit(inputs)
     other = QTable({"pixels": vectors(seed=1)})
     seen = np.asarray(other["pixels"], float)
-    seen = StandardScaler().fit(exact).transform(seen) if standardize else seen
+    seen = StandardScaler().fit(exact).transform(seen) if scale else seen
     np.testing.assert_allclose(stage(other)["pca"], expected.transform(seen), rtol=1e-5, atol=1e-5)
     ratios = stage.card().components.explained_variance_ratio
     np.testing.assert_allclose(ratios, expected.explained_variance_ratio_, rtol=1e-10)
-    assert f"{sum(ratios):.1%} of the variance of 80 training rows" in stage.writes()[0].description
+    assert f"{sum(ratios):.3f} of the variance of 80 training rows" in stage.writes()[0].description
 
 
 @settings(max_examples=30, deadline=None)
@@ -93,7 +93,7 @@ def test_a_row_with_a_hole_stays_and_is_flagged(tmp_path):
     holed["pixels"][5, 2] = np.nan
     out = stage(holed)
     assert len(out) == 80 and np.isnan(out["pca"][5]).all()
-    assert out["flags"][5] == Flag.NO_DATA | Flag.MISSING_INPUT | Flag.TRUNCATED
+    assert out["flags"][5] == Flag.MISSING_INPUT | Flag.TRUNCATED
     others = np.arange(80) != 5
     np.testing.assert_array_equal(out["pca"][others], stage(table)["pca"][others])
     assert set(out["flags"][others]) == {Flag.TRUNCATED}
@@ -111,7 +111,7 @@ def test_stamps_and_numbers_are_taken_together(tmp_path):
     holed = table.copy()
     holed["stamp"][3, 0, 0, 1] = np.nan
     out = stage(holed)
-    assert np.isnan(out["pca"][3]).all() and out["flags"][3] == Flag.NO_DATA | Flag.MASKED_PIXELS
+    assert np.isnan(out["pca"][3]).all() and out["flags"][3] == Flag.MISSING_INPUT | Flag.MASKED_PIXELS
     other = table.copy()
     other["radius"] = other["radius"].to("arcmin")
     np.testing.assert_allclose(stage(other)["pca"], stage(table)["pca"], atol=1e-5)
@@ -125,33 +125,32 @@ def test_stamps_and_numbers_are_taken_together(tmp_path):
     ("parameters", "said"),
     [
         ({}, "either `model`"),
-        ({"train": {"components": 2}, "model": "x"}, "either `model`"),
-        ({"train": {"components": 2}}, "each column once"),
-        ({"train": {"components": 2}, "vectors": ["a"], "extra": ["a"]}, "each column once"),
-        ({"train": {"components": 2}, "vectors": ["pca"]}, "'pca' is an input"),
+        ({"train": {"n": 2}, "model": "x"}, "either `model`"),
+        ({"train": {"n": 2}}, "each column once"),
+        ({"train": {"n": 2}, "vectors": ["a"], "extra": ["a"]}, "each column once"),
+        ({"train": {"n": 2}, "vectors": ["pca"]}, "'pca' is an input"),
         ({"model": "x", "vectors": ["a"]}, "a model brings its own"),
-        ({"train": {"components": 0}, "vectors": ["a"]}, "greater than or equal to 1"),
-        ({"train": {}, "vectors": ["a"]}, "Field required"),
-        ({"train": {"components": 2, "whitening": True}, "vectors": ["a"]}, "Extra inputs"),
+        ({"train": {"n": 0}, "vectors": ["a"]}, "greater than or equal to 1"),
+        ({"train": {"n": 2, "whitening": True}, "vectors": ["a"]}, "Extra inputs"),
     ],
 )
 def test_parameters_that_cannot_be(parameters, said):
     with pytest.raises(ValidationError, match=said):
-        PCA(**parameters)
+        Pca(**parameters)
 
 
 def test_rows_that_cannot_give_components(tmp_path):
-    with pytest.raises(TrainingError, match="3 training rows of 12 numbers have 2 components at most, not 4"):
+    with pytest.raises(TrainingError, match="4 components need as many .* 12 numbers and 3 training rows"):
         fitted(tmp_path, QTable({"pixels": vectors(3)}), vectors=["pixels"])
     flat = vectors()[:, :2] @ np.ones((2, 12), np.float32)
-    with pytest.raises(TrainingError, match="vary along 1 directions only"):
+    with pytest.raises(TrainingError, match="fewer than 2 directions, in 1"):
         principal_components(_moments(flat), 2)
-    with pytest.raises(ChunkError, match="12 numbers in a row have no 13 components"):
-        fitted(tmp_path, QTable({"pixels": vectors()}), vectors=["pixels"], components=13)
-    with pytest.raises(ChunkError, match="5000 numbers in a row; 4096 at most"):
-        fitted(tmp_path, QTable({"pixels": np.zeros((3, 5000), "f4")}), vectors=["pixels"])
+    with pytest.raises(TrainingError, match="13 components need as many .* 12 numbers and 80 training rows"):
+        fitted(tmp_path, QTable({"pixels": vectors()}), vectors=["pixels"], n=13)
+    with pytest.raises(ChunkError, match="9000 numbers in a row; 8192 at most"):
+        fitted(tmp_path, QTable({"pixels": np.zeros((3, 9000), "f4")}), vectors=["pixels"])
     with pytest.raises(TrainingError, match="no model yet"):
-        PCA(train={"components": 2}, vectors=["pixels"])(QTable({"pixels": vectors()}))
+        Pca(train={"n": 2}, vectors=["pixels"])(QTable({"pixels": vectors()}))
 
 
 def _moments(rows):
@@ -163,7 +162,7 @@ def _moments(rows):
 def test_a_saved_projection_is_the_same_and_is_not_trusted(tmp_path):
     table = QTable({"pixels": vectors()})
     stage = fitted(tmp_path, table, vectors=["pixels"], whiten=True)
-    again = PCA(model=str(tmp_path / "m"))
+    again = Pca(model=str(tmp_path / "m"))
     np.testing.assert_array_equal(again(table)["pca"], stage(table)["pca"])
     report = verify(tmp_path / "m")
     assert report.ok and report.rows == 16
@@ -196,7 +195,7 @@ def test_a_saved_projection_is_the_same_and_is_not_trusted(tmp_path):
 
 def test_a_model_of_another_task_is_refused():
     with pytest.raises(ModelError, match="is for photoz, not for pca"):
-        PCA(model="boss-photoz").reads()
+        Pca(model="boss-photoz").reads()
 
 
 class Disks(Stage):
@@ -277,7 +276,7 @@ source:
 stages:
   - disks: {checkpoint: true}
   - pixels: {size: 12, bands: [r], block: 2}
-  - pca: {vectors: [pixels], train: {components: 3}, save: basis}
+  - pca: {vectors: [pixels], train: {n: 3}, save: basis}
   - LAST
 outputs:
   - parquet: {path: out.parquet, columns: [ids, split, FOLD pixels, pca, shape_true, "WRITTEN", flags]}
@@ -335,7 +334,7 @@ def test_a_support_vector_machine_learns_shapes_from_components(here, split):
     if "folds" not in split:
         # A second pipeline applies what the first one saved.
         text = TEXT.replace("split: SPLIT\n", "").replace("  - LAST\n", "").replace("split, FOLD ", "")
-        text = text.replace("vectors: [pixels], train: {components: 3}, save: basis", "model: basis")
+        text = text.replace("vectors: [pixels], train: {n: 3}, save: basis", "model: basis")
         Path("q.yaml").write_text(text.replace("name: p", "name: q").replace('"WRITTEN", ', "").replace("out.", "q."))
         Pipeline.read("q.yaml").run(quiet=True)
         np.testing.assert_array_equal(Table.read("q.parquet")["pca"], table["pca"])
@@ -344,7 +343,7 @@ def test_a_support_vector_machine_learns_shapes_from_components(here, split):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("components: 3", "components: 40", "36 numbers in a row have no 40 components"),
+        ("n: 3", "n: 40", "36 numbers in a row have no 40 components"),
         ("vectors: [pixels]", "vectors: [shape_true]", "has cells of shape (), needs (-1,)"),
         ("vectors: [pixels]", "vectors: [hog]", "reads 'hog', which nothing before it writes"),
         ("vectors: [pixels]", "vectors: [pixels], column: pixels", "'pixels' is an input"),
@@ -362,7 +361,7 @@ def test_a_mistake_is_told_at_its_line(here, old, new, message):
 
 def test_tables_that_come_in_parts_give_the_fit_of_the_whole(tmp_path):
     parts = [QTable({"pixels": vectors(n, seed=n)}) for n in (30, 0, 50)]
-    stage = PCA(vectors=["pixels"], train={"components": 4})
+    stage = Pca(vectors=["pixels"], train={"n": 4})
     whole = stage.fit(vstack([parts[0], parts[2]]), tmp_path / "whole")
     found = stage.fit_parts(iter(parts), tmp_path / "parts")
     a, b = load(whole.model).model, load(found.model).model
@@ -370,3 +369,57 @@ def test_tables_that_come_in_parts_give_the_fit_of_the_whole(tmp_path):
     assert whole.card().training.data == found.card().training.data
     with pytest.raises(ChunkError, match="cells of"):
         stage.fit_parts(iter([parts[0], QTable({"pixels": vectors(5, 11)})]), tmp_path / "other")
+
+
+def test_units_are_those_of_the_training(tmp_path):
+    table = QTable({"pixels": vectors() * u.nJy})
+    stage = fitted(tmp_path, table, vectors=["pixels"])
+    there = stage(table)["pca"]
+    table["pixels"] = table["pixels"].to(u.uJy)
+    np.testing.assert_allclose(stage(table)["pca"], there, rtol=1e-4, atol=1e-3)
+    with pytest.raises(ChunkError, match=r"cells of shape \(5,\), needs \(12,\)"):
+        stage(QTable({"pixels": np.ones((3, 5)) * u.nJy}))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 6))
+def test_components_are_orthogonal_ordered_and_signed(seed, n):
+    x = vectors(40, 8, seed).astype(float)
+    projection, ratios = principal_components(_moments(x), n)
+    components = projection.components
+    np.testing.assert_allclose(components @ components.T, np.eye(n), atol=1e-9)
+    assert (components[np.arange(n), np.abs(components).argmax(axis=1)] > 0).all()
+    assert (np.diff(ratios) <= 1e-12).all() and ratios.sum() <= 1 + 1e-12
+    covariance = np.cov(((x - projection.mean) @ components.T).T).reshape(n, n)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-9 * covariance.max())
+
+
+COLORS = """astrokeras: 1
+name: c
+source:
+  synthetic: {rows: 600, seed: 3, classes: {star: 0.5, galaxy: 0.5}}
+split: {test: 0.3, seed: 1}
+stages:
+  - colors: {bands: [u, g, r, i, z]}
+  - pca: {extra: [color_u_g, color_g_r, color_r_i, color_i_z], train: {n: 2, scale: true}, save: basis}
+  - morphology: {vectors: [pca], classes: [STAR, GALAXY], train: {method: random_forest, target: class_true, seed: 1}}
+outputs:
+  - parquet: {path: out.parquet, columns: [ids, class_true, "color_?_?", pca, class_label, split, flags]}
+"""
+
+
+def test_colors_of_which_some_are_missing(here):
+    Path("p.yaml").write_text(COLORS)
+    Pipeline.read("p.yaml").run(quiet=True)
+    out = Table.read("out.parquet")
+    test = np.asarray(out["split"]) == "test"
+    assert np.mean((np.asarray(out["class_label"]) == np.asarray(out["class_true"]))[test]) > 0.65
+    values = np.column_stack([np.asarray(out[f"color_{a}_{b}"], float) for a, b in ("ug", "gr", "ri", "iz")])
+    whole = np.isfinite(values).all(axis=1)
+    assert 0 < np.sum(~whole) < 300 and len(out) == 600
+    train = (np.asarray(out["split"]) == "train") & whole
+    spread = values[train].std(axis=0)
+    expected = decomposition.PCA(2, svd_solver="full").fit(values[train] / spread)
+    np.testing.assert_allclose(out["pca"][whole], expected.transform(values[whole] / spread), rtol=1e-3, atol=1e-3)
+    assert np.isnan(np.asarray(out["pca"])[~whole]).all()
+    assert (np.asarray(out["flags"])[~whole] & Flag.MISSING_INPUT).all()

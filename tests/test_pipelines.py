@@ -45,7 +45,7 @@ def products(tmp_path_factory):
         rows = ["source.synthetic.rows=6000", "stages.crossmatch.catalog.synthetic.rows=6000"]
         size = [word for setting in rows for word in ("--set", setting)]
         assert main(["run", str(pipelines / "photoz-from-specz.yaml"), "--quiet", *size, *PHOTOZ]) == 0
-        small = [text.replace("photoz", "classify") for text in SMALL]
+        small = [text.replace("photoz", "classify") for text in PHOTOZ]
         size = ["--set", "source.synthetic.rows=3000"]
         assert main(["run", str(pipelines / "starqso-train.yaml"), "--quiet", *size, *small]) == 0
         few = ["width=24", "depth=1", "epochs=8", "members=1", "threads=1", "cross_fit=0"]

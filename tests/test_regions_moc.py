@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scenes
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
@@ -176,6 +177,28 @@ def test_coverage_of_images_is_where_they_have_data(tmp_path):
     # 252 of 256 columns have data.
     area = moc.sky_fraction * 4 * np.pi * np.degrees(1) ** 2 * 3600**2
     assert area == pytest.approx(252 * 256 * 0.396**2, rel=0.05)
+
+
+def test_coverage_of_an_image_in_galactic_coordinates(tmp_path):
+    wcs = scenes.galactic((60, 60))
+    image = scenes.image(np.ones((60, 60)) + np.eye(60), "r", wcs)
+    scenes.write([image], tmp_path)
+    output = Moc(path=str(tmp_path / "a.fits"), order=14, images=[str(tmp_path / "r.fits")])
+    moc = read_moc(written(output, tmp_path, table()))
+    sky = wcs.pixel_to_world(30.0, 30.0).icrs
+    assert moc.contains_lonlat(sky.ra, sky.dec).all()
+
+
+def test_cells_smaller_than_two_pixels_would_have_holes(tmp_path):
+    scenes.write([scenes.image(np.eye(60), "r", scenes.grid((60, 60)))], tmp_path)
+    # Cells of order 18 have 0.805 arcsec, pixels 0.4.
+    written(Moc(path=str(tmp_path / "a.fits"), order=18, images=[str(tmp_path / "r.fits")]), tmp_path, table())
+    moc = read_moc(tmp_path / "a.fits")
+    x, y = np.random.default_rng(0).uniform(2, 57, (2, 4000))
+    sky = scenes.grid((60, 60)).pixel_to_world(x, y)
+    assert moc.contains_lonlat(sky.ra, sky.dec).all()
+    with pytest.raises(OutputError, match=r"r\.fits, HDU 0: pixels of 0\.4 arcsec .* say order: 18, or less"):
+        written(Moc(path=str(tmp_path / "b.fits"), order=19, images=[str(tmp_path / "r.fits")]), tmp_path, table())
 
 
 def test_equal_coverage_gives_equal_bytes(tmp_path):

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import scenes
 from astropy.table import QTable
 from astropy.units import Quantity
 from hypothesis import given
@@ -20,6 +21,7 @@ from test_evaluate_classes import FIELDS, evaluate, make_chunk
 from astrokeras.errors import ChunkError
 from astrokeras.export.picks import lots, merged, pick
 from astrokeras.export.report import Report
+from astrokeras.export.report_field import field_picture
 from astrokeras.export.stamp_pictures import colours, noise, png
 from astrokeras.fields import FLAGS, Field
 from astrokeras.stage import Product
@@ -262,3 +264,14 @@ def test_stored_columns_keep_their_rows():
     chunk = QTable({"object_id": np.array(["a", "b", "c"])})
     rows = pick({"id": np.asarray(chunk["object_id"])}, np.array([1.0, 3.0, 2.0]), lots(chunk["object_id"]), 2)
     assert rows["id"].tolist() == ["b", "c"]
+
+
+def test_objects_lie_at_their_places_on_the_picture_in_whatever_frame_it_is(tmp_path):
+    wcs = scenes.galactic((40, 50))
+    scenes.write([scenes.image(np.random.default_rng(0).normal(size=(40, 50)), "r", wcs)], tmp_path)
+    sky = wcs.pixel_to_world([7.0, 31.0], [3.0, 22.0]).icrs
+    rows = {"score": np.zeros(3), "ra": np.append(sky.ra.deg, np.nan), "dec": np.append(sky.dec.deg, 0.0)}
+    picture, x, y = field_picture([str(tmp_path / "r.fits")], rows)
+    assert picture.shape == (40, 50, 3)
+    np.testing.assert_allclose(x, [7.0, 31.0, np.nan], atol=1e-3)
+    np.testing.assert_allclose(y, [3.0, 22.0, np.nan], atol=1e-3)

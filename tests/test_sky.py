@@ -278,6 +278,16 @@ def test_counts_are_those_of_the_sky():
     assert 15 < np.trapezoid(counts["QSO"][brighter], mags[brighter]) < 50
 
 
+def test_star_density_makes_more_stars_and_nothing_else():
+    few, many = (field.populate("sdss", 0.5, None, np.random.default_rng(3), times) for times in (1.0, 6.0))
+    mags, counts = field.density("sdss")
+    galaxy, star = (list(field.CLASSES).index(name) for name in ("GALAXY", "STAR"))
+    expected = 0.5 * np.trapezoid(counts["STAR"], mags)
+    for found, times in ((few, 1), (many, 6)):
+        assert np.sum(found.kind == star) == pytest.approx(times * expected, abs=4 * np.sqrt(times * expected))
+    assert np.sum(many.kind == galaxy) == np.sum(few.kind == galaxy)
+
+
 def test_pipeline_starts_from_a_field(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("p.yaml").write_text(

@@ -244,7 +244,6 @@ def test_middles_stay_within_half_a_pixel(n, size):
         ({"size": "5 arcsec"}, "pixel_scale"),
         ({"files": {"g": "a"}}, "names the bands"),
         ({"shrink": 0}, "greater than or equal to 1"),
-        ({"where": "a =="}, "where"),
         ({"unit": "mag"}, "nJy"),
     ],
 )

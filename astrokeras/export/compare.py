@@ -10,14 +10,14 @@ import numpy as np
 from pydantic import BeforeValidator
 from pydantic import Field as Parameter
 
-from ..errors import ChunkError, OutputError, did_you_mean
+from ..errors import ChunkError, did_you_mean
 from ..fields import Field, by_name
 from ..stage import Product
 from .classes import Classes
 from .paired import compared
 from .redshifts import Redshifts
-from .samples import Columns, Estimate, Sample, bin_edges, binned, left_out, take
-from .scoring import Scoring, load, nothing_selected, save, splits, total, write_report
+from .samples import Columns, Estimate, Sample, bin_edges, binned, columns_of, left_out, sampled, take
+from .scoring import Scoring, nothing_selected, save, splits
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -118,10 +118,8 @@ class Compare(Scoring):
         OutputError
             If a PDF does not say its grid, or a class has no probability.
         """
-        from ..chunk import values
-
         known = by_name(fields)
-        columns = {n: values(chunk[n], f.unit, f"compare: column {n!r}") for n, f in known.items()}
+        columns = columns_of(chunk, fields, self.name)
         kinds = self._kinds(known)
         chosen = self._chosen(columns, len(chunk))
         truth, _ = next(iter(kinds.values())).known(columns)
@@ -146,33 +144,25 @@ class Compare(Scoring):
         _, given = kind.known(columns)
         rows = np.zeros(len(given), bool)
         rows[wanted] = given[wanted]
-        try:
-            part = kind.sample(columns, rows)
-        except OutputError as error:
-            raise OutputError(f"compare: {error}") from None
         out = {}
-        for name, values in part.items():
+        for name, values in sampled(kind, columns, rows, self.name).items():
             out[name] = np.full((len(wanted), *values.shape[1:]), np.nan)
             out[name][given[wanted]] = values
         return out
 
-    def close(self, pieces: list[tuple[Path, dict[str, Any]]], product: Product) -> None:
-        """Compare the samples, write the JSON file and print the table.
+    def nothing(self, rows: Mapping[str, Any]) -> str:
+        """See `Scoring.nothing`."""
+        if not rows["selected"]:
+            return f"nothing to compare: {nothing_selected(rows)}"
+        lacking = ", ".join(f"{name} lacks {count}" for name, count in rows["without_estimate"].items())
+        without = f"of {rows['selected']} rows {rows['without_target']} have no target"
+        return f"nothing to compare: {without}; of the others {lacking}"
 
-        Raises
-        ------
-        OutputError
-            If there is nothing to score, or the file cannot be written.
-        """
-        rows = total([facts for _, facts in pieces])
-        if not rows["scored"]:
-            raise OutputError(f"{product.path}: nothing to compare: {_why_nothing(rows)}")
-        report = self.report(load(pieces), rows, product)
-        write_report(report, product)
-        if self.show:
-            from .compare_table import print_comparison
+    def show_report(self, report: Mapping[str, Any], title: str) -> None:
+        """See `Scoring.show_report`."""
+        from .compare_table import print_comparison
 
-            print_comparison(report, product.path.name)
+        print_comparison(report, title)
 
     def report(self, gathered: Sample, rows: dict[str, Any], product: Product) -> dict[str, Any]:
         """Everything that goes into the JSON file."""
@@ -236,10 +226,3 @@ DEFINITIONS = {
 def _complete(sample: Sample) -> np.ndarray:
     """Rows in which nothing is missing."""
     return np.logical_and.reduce([np.isfinite(v).all(axis=tuple(range(1, v.ndim))) for v in sample.values()])
-
-
-def _why_nothing(rows: dict[str, Any]) -> str:
-    if not rows["selected"]:
-        return nothing_selected(rows)
-    lacking = ", ".join(f"{name} lacks {count}" for name, count in rows["without_estimate"].items())
-    return f"of {rows['selected']} rows {rows['without_target']} have no target; of the others {lacking}"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..errors import ChunkError, OutputError, did_you_mean
+from ..errors import ChunkError, did_you_mean
 from ..fields import Field, by_name
 from ..stage import Product
 from .classes import Classes
 from .redshifts import Redshifts
-from .samples import Columns, Estimate, Sample, bin_edges, binned, left_out, score, take
-from .scoring import Scoring, load, nothing_selected, save, splits, total, write_report
+from .samples import Estimate, Sample, bin_edges, binned, columns_of, left_out, sampled, score, take
+from .scoring import Scoring, nothing_selected, save, splits
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -83,15 +83,13 @@ class Evaluate(Scoring):
         OutputError
             If a PDF does not say its grid, or a class has no probability.
         """
-        from ..chunk import values
-
         known = by_name(fields)
         kind = self._kind(known)
-        columns = {n: values(chunk[n], f.unit, f"evaluate: column {n!r}") for n, f in known.items()}
+        columns = columns_of(chunk, fields, self.name)
         chosen = self._chosen(columns, len(chunk))
         truth, given = kind.known(columns)
         scored = chosen & truth & given
-        save(piece, self._sample(kind, columns, scored))
+        save(piece, sampled(kind, columns, scored, self.name) | self._magnitude(columns, scored))
         return {
             "rows": len(chunk),
             "selected": int(chosen.sum()),
@@ -101,29 +99,18 @@ class Evaluate(Scoring):
             "splits": splits(columns),
         }
 
-    def _sample(self, kind: Estimate, columns: Columns, rows: np.ndarray) -> Sample:
-        try:
-            return kind.sample(columns, rows) | self._magnitude(columns, rows)
-        except OutputError as error:
-            raise OutputError(f"evaluate: {error}") from None
+    def nothing(self, rows: Mapping[str, Any]) -> str:
+        """See `Scoring.nothing`."""
+        if not rows["selected"]:
+            return f"nothing to score: {nothing_selected(rows)}"
+        lacking = f"{rows['without_target']} have no target and {rows['without_estimate']} others no estimate"
+        return f"nothing to score: of {rows['selected']} rows {lacking}"
 
-    def close(self, pieces: list[tuple[Path, dict[str, Any]]], product: Product) -> None:
-        """Score the sample, write the JSON file and print the table.
+    def show_report(self, report: Mapping[str, Any], title: str) -> None:
+        """See `Scoring.show_report`."""
+        from .score_table import print_scores
 
-        Raises
-        ------
-        OutputError
-            If there is nothing to score, or the file cannot be written.
-        """
-        rows = total([facts for _, facts in pieces])
-        if not rows["scored"]:
-            raise OutputError(f"{product.path}: nothing to score: {_why_nothing(rows)}")
-        report = self.report(load(pieces), rows, product)
-        write_report(report, product)
-        if self.show:
-            from .score_table import print_scores
-
-            print_scores(report, product.path.name)
+        print_scores(report, title)
 
     def report(self, sample: Sample, rows: dict[str, Any], product: Product) -> dict[str, Any]:
         """Everything that goes into the JSON file."""
@@ -172,12 +159,3 @@ def guessed(target: str | None, have: Mapping[str, Field], owner: str) -> str:
             "`target: class_true`"
         )
     return "class_label" if "class_label" in have and "z_phot" not in have else "z_phot"
-
-
-def _why_nothing(rows: dict[str, Any]) -> str:
-    if not rows["selected"]:
-        return nothing_selected(rows)
-    return (
-        f"of {rows['selected']} rows {rows['without_target']} have no target and "
-        f"{rows['without_estimate']} others no estimate"
-    )

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from mocpy import MOC
 
     from ..images.image import Image
+    from ..images.reader import ImageFile
 
+#: Side of a cell of order 0 in arcsec.
+_WHOLE = 3600 * np.degrees(np.sqrt(np.pi / 3))
 #: Formats by the end of the path.
 FORMATS = {".fits": "fits", ".json": "json", ".txt": "ascii", ".moc": "ascii"}
 
@@ -121,7 +124,7 @@ class Moc(Output):
         Raises
         ------
         OutputError
-            If the file cannot be written, or an image has no coordinates.
+            If the file cannot be written, an image has no coordinates, or its pixels are larger than the cells.
         """
         from mocpy import MOC
 
@@ -148,13 +151,28 @@ class Moc(Output):
             file = open_image(path, hdu=hdu)
             if file.wcs is None:
                 raise OutputError(f"{path}, HDU {hdu}: has no coordinates, so its coverage is unknown")
+            self._check_order(file)
             for image in _sections(file):
                 ra, dec = _with_data(image, file.pixel_scale, self.order)
                 whole = whole.union(self._around(ra, dec))
         return whole
 
+    def _check_order(self, file: ImageFile) -> None:
+        """Refuse cells narrower than two pixels, of which some would lie between the middles of these."""
+        finest = int(np.floor(np.log2(_WHOLE / (2 * file.pixel_scale))))
+        if self.order > finest:
+            raise OutputError(
+                f"{file.path}, HDU {file.hdu}: pixels of {file.pixel_scale:.3g} arcsec are too large for moc.order "
+                f"{self.order}, cells of {_cell(self.order):.2g} arcsec; say order: {finest}, or less"
+            )
 
-def _sections(file: Any, rows: int = 1024) -> Iterator[Image]:
+
+def _cell(order: int) -> float:
+    """Side of a cell in arcsec."""
+    return _WHOLE / 2**order
+
+
+def _sections(file: ImageFile, rows: int = 1024) -> Iterator[Image]:
     """Bands of rows of an image, so that a large one does not fill the memory."""
     for start in range(0, file.shape[0], rows):
         yield file.read(rows=slice(start, start + rows))
@@ -162,15 +180,16 @@ def _sections(file: Any, rows: int = 1024) -> Iterator[Image]:
 
 def _with_data(image: Image, scale: float, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions (deg) of the pixels with data, of blocks at most half as wide as a cell."""
-    cell = 3600 * np.degrees(np.sqrt(4 * np.pi / (12 * 4.0**order)))
-    step = max(1, int(cell / 2 / scale))
+    from ..images.sky_grid import positions
+
+    step = max(1, int(_cell(order) / 2 / scale))
     good = np.isfinite(image.data)
     starts = [np.arange(0, n, step) for n in good.shape]
     blocks = np.add.reduceat(np.add.reduceat(good.astype(np.int64), starts[0], axis=0), starts[1], axis=1)
     row, column = np.nonzero(blocks)
     y = np.minimum(starts[0][row] + (step - 1) / 2, good.shape[0] - 1)
     x = np.minimum(starts[1][column] + (step - 1) / 2, good.shape[1] - 1)
-    ra, dec = image.wcs.all_pix2world(x, y, 0)
+    ra, dec = positions(image.wcs, x, y)
     there = np.isfinite(ra) & np.isfinite(dec)
     return ra[there], dec[there]
 

@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field as Parameter
 from pydantic import model_validator
 
-from ..errors import ChunkError, OutputError, did_you_mean
+from ..errors import ChunkError, did_you_mean
 from ..fields import Field, bands_of, by_name
 from ..stage import Output, Product
 from .classes import Classes
 from .picks import Pick, Picks, load_picks, lots, merged, pick, save_picks
 from .redshifts import Redshifts
-from .samples import Columns, Estimate, floats, score, texts
+from .samples import Columns, Estimate, columns_of, floats, sampled, score, texts
 from .scoring import MARKS, unseen
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ SHOWN = ("object_id", "field", "ra", "dec", "z_phot", "z_lo", "z_hi", "z_spec", 
 #: What makes an object doubtful, and what makes it strange: the first column that is there counts.
 DOUBT = ("class_entropy", "z_risk")
 STRANGE = ("domain_score",)
-#: Most classes with a gallery of their own.
-MOST_CLASSES = 12
 
 
 class Report(Output):
@@ -133,10 +131,8 @@ class Report(Output):
         OutputError
             If a PDF does not say its grid, or a class has no probability.
         """
-        from ..chunk import values
-
         known = by_name(fields)
-        columns = {n: values(chunk[n], f.unit, f"report: column {n!r}") for n, f in known.items()}
+        columns = columns_of(chunk, fields, self.name)
         lot = lots(np.asarray(chunk["object_id"]))
         picks = dict(self._picks(columns, known, lot))
         counts: dict[str, Any] = {"rows": len(chunk), "labels": {}}
@@ -146,7 +142,8 @@ class Report(Output):
             chosen = self._scored(kind, columns, len(chunk))
             counts[f"scored {kind.estimate}"] = int(chosen.sum())
             if chosen.any():
-                picks[f"scored {kind.estimate}"] = self._sample(kind, columns, chosen, lot)
+                sample = sampled(kind, columns, chosen, self.name)
+                picks[f"scored {kind.estimate}"] = pick(sample, lot[chosen], lot[chosen], self.sample)
         save_picks(piece, picks)
         return counts
 
@@ -176,13 +173,6 @@ class Report(Output):
             return np.zeros(n, bool)
         truth, given = kind.known(columns)
         return unseen(columns, n) & truth & given if marked else truth & given
-
-    def _sample(self, kind: Estimate, columns: Columns, rows: np.ndarray, lot: np.ndarray) -> Pick:
-        try:
-            sample = kind.sample(columns, rows)
-        except OutputError as error:
-            raise OutputError(f"report: {error}") from None
-        return pick(sample, lot[rows], lot[rows], self.sample)
 
     def close(self, pieces: list[tuple[Path, dict[str, Any]]], product: Product) -> None:
         """Draw the pictures and write the page; see `Output.close`."""

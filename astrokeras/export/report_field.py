@@ -29,13 +29,14 @@ def field_picture(paths: Sequence[str], rows: Pick) -> tuple[np.ndarray, np.ndar
     picture : ndarray
         ``(y, x, 3)``, means of blocks of pixels, the longer side at most `LARGEST`.
     x, y : ndarray
-        Places of the objects on it, from 0; NaN without celestial coordinates.
+        Places of the objects on it, from 0; NaN far from it, and without celestial coordinates.
 
     Raises
     ------
     IngestError
         If an image cannot be read.
     """
+    from ..images.footprints import pixels_near
     from ..images.reader import open_image
 
     files = [open_image(path) for path in paths]
@@ -45,7 +46,7 @@ def field_picture(paths: Sequence[str], rows: Pick) -> tuple[np.ndarray, np.ndar
     picture = colours(cube)
     x = y = np.full(len(rows["score"]), np.nan)
     if files[0].wcs is not None and "ra" in rows:
-        x, y = files[0].wcs.all_world2pix(floats(rows["ra"]), floats(rows["dec"]), 0, quiet=True)
+        x, y = pixels_near(files[0].wcs, files[0].shape, floats(rows["ra"]), floats(rows["dec"]))
     return picture, (x + 0.5) / step - 0.5, (y + 0.5) / step - 0.5
 
 

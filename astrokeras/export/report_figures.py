@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..units import njy_to_ab
 from .calibration_plots import draw_pit, draw_reliability
 from .samples import floats, texts
 
@@ -72,7 +73,7 @@ def magnitude_figure(rows: Rows, bands: Sequence[str]) -> Figure:
     drawn = False
     for band in bands:
         flux = floats(rows[f"flux_{band}"])
-        magnitude = 31.4 - 2.5 * np.log10(flux[np.isfinite(flux) & (flux > 0)])
+        magnitude = njy_to_ab(flux[np.isfinite(flux) & (flux > 0)])
         if len(magnitude):
             ax.hist(magnitude, bins=40, range=_range(magnitude), histtype="step", label=band)
             drawn = True

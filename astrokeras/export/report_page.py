@@ -25,6 +25,8 @@ from .stamp_pictures import colours, drawn, png
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Most classes with a gallery of their own.
+MOST_CLASSES = 12
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -181,7 +183,7 @@ def _add_scores(section: Section, kind: Estimate, sample: Pick, scores: Mapping[
 def _galleries(picks: Picks, plain: bool, kinds: Iterable[Classes]) -> Section:
     section = Section("objects", "Objects")
     names = sorted(name for name in picks if name.startswith("class "))
-    titles = {name: f"Labelled {name.removeprefix('class ')}, drawn at random" for name in names[:12]}
+    titles = {name: f"Labelled {name.removeprefix('class ')}, drawn at random" for name in names[:MOST_CLASSES]}
     titles |= {"gallery": "Drawn at random", "doubtful": "Most uncertain", "strange": "Least like the training rows"}
     for name, title in titles.items():
         rows = picks.get(name)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+from ..errors import OutputError
+from ..fields import Field
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
 
 Columns = Mapping[str, np.ndarray]
 Sample = dict[str, np.ndarray]
@@ -44,6 +50,27 @@ class Estimate(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """What a reader of the file should know of the columns."""
+
+
+def columns_of(chunk: QTable, fields: Iterable[Field], owner: str) -> dict[str, np.ndarray]:
+    """Columns of a chunk in the units of their fields, for an output that errors name."""
+    from ..chunk import values
+
+    return {f.name: values(chunk[f.name], f.unit, f"{owner}: column {f.name!r}") for f in fields}
+
+
+def sampled(kind: Estimate, columns: Columns, rows: np.ndarray, owner: str) -> Sample:
+    """Sample of some rows, for an output.
+
+    Raises
+    ------
+    OutputError
+        If columns are not what they should be; names the owner.
+    """
+    try:
+        return kind.sample(columns, rows)
+    except OutputError as error:
+        raise OutputError(f"{owner}: {error}") from None
 
 
 def floats(column: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from ..fields import Field
 from ..stage import Output, Product
 from .atomic import replacing
 from .bins import Bootstrap, EvaluationBins
-from .samples import Columns
+from .samples import Columns, Sample
 
 #: Columns that say which rows a model has not seen.
 MARKS = ("split", "fold")
@@ -43,7 +43,7 @@ class Scoring(Output):
     all_rows : bool
         Score all rows of a table without a column ``split``: says that no model was trained on any of them.
     show : bool
-        Print the table.
+        Print the table, unless a run is quiet.
     where : str, optional
         Rows to look at.
     """
@@ -92,6 +92,34 @@ class Scoring(Output):
         folds = " or fold >= 0" if "fold" in fields else ""
         said = "all rows" if self.all_rows else f"split == 'test'{folds}"
         return {"selection": said, "where": self.where}
+
+    def close(self, pieces: list[tuple[Path, dict[str, Any]]], product: Product) -> None:
+        """Score the samples, write the JSON file and print the table.
+
+        Raises
+        ------
+        OutputError
+            If there is nothing to score, or the file cannot be written.
+        """
+        rows = total([facts for _, facts in pieces])
+        if not rows["scored"]:
+            raise OutputError(f"{product.path}: {self.nothing(rows)}")
+        report = self.report(load(pieces), rows, product)
+        write_report(report, product)
+        if self.show and not product.quiet:
+            self.show_report(report, product.path.name)
+
+    def report(self, sample: Sample, rows: dict[str, Any], product: Product) -> dict[str, Any]:
+        """Everything that goes into the JSON file."""
+        raise NotImplementedError
+
+    def nothing(self, rows: Mapping[str, Any]) -> str:
+        """Why there is nothing to score, from the counts."""
+        raise NotImplementedError
+
+    def show_report(self, report: Mapping[str, Any], title: str) -> None:
+        """Print the table."""
+        raise NotImplementedError
 
     def _magnitude_label(self) -> str:
         return self.bins.magnitude.column or f"{self.bins.magnitude.band} (AB)"

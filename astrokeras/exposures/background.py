@@ -8,8 +8,7 @@ import numpy as np
 from pydantic import Field as Parameter
 
 from ..fields import Field
-from ..stage import Stage
-from .rows import READS, measured, measured_sky, written
+from .rows import ExposureStage, measured_sky
 
 if TYPE_CHECKING:
     from ..images.reader import ImageFile
@@ -59,7 +58,7 @@ _FIELDS = (
 )
 
 
-class Background(Stage):
+class Background(ExposureStage):
     """Sky and noise of each image: ``sky``, ``sky_rms``, ``noise_correlation``, ``noise_ratio``, ``depth``, ``usable``.
 
     The image is opened by ``path``; sources are left out (`astrokeras.photometry.sky_mesh.measure`). An image that
@@ -83,19 +82,12 @@ class Background(Stage):
     box: int = Parameter(default=64, ge=8, le=4096)
     smooth: int = Parameter(default=3, ge=1, le=15)
 
-    def reads(self) -> tuple[Field, ...]:
-        """See `Stage.reads`."""
-        return READS
+    def own(self) -> tuple[Field, ...]:
+        """See `ExposureStage.own`."""
+        return _FIELDS
 
-    def writes(self) -> tuple[Field, ...]:
-        """See `Stage.writes`."""
-        return written(self.name, _FIELDS)
-
-    def run(self, chunk) -> dict[str, np.ndarray]:
-        """See `Stage.run`."""
-        return measured(self.name, chunk, _FIELDS, self._measure)
-
-    def _measure(self, file: ImageFile) -> dict[str, Any]:
+    def measure(self, file: ImageFile) -> dict[str, Any]:
+        """See `ExposureStage.measure`."""
         found = measured_sky(file, self.box, self.smooth)
         image, noise, rms = found.image, found.noise(), float(np.median(found.sky.rms))
         # One unit of the pixels in the file is this much in the image's unit.

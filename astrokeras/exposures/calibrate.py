@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -12,10 +13,12 @@ from pydantic import model_validator
 from ..errors import IngestError
 from ..fields import Band, Field, bands_of
 from ..ingest.catalog import Catalog
-from ..stage import Stage
-from .rows import READS, measured, measured_sky, written
+from ..ingest.other_catalog import checked_files
+from .rows import ExposureStage, measured_sky
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
+
     from ..images.reader import ImageFile
 
 _ZP = "phot.mag;arith.zp"
@@ -41,7 +44,7 @@ _FIELDS = (
 )
 
 
-class Calibrate(Stage):
+class Calibrate(ExposureStage):
     """Zero point of each image, with its error, from stars of a catalog: Gaia, Pan-STARRS, SDSS, or any other.
 
     The image is opened by ``path``; each star of the catalog is measured in a circle. An image that cannot be
@@ -95,28 +98,46 @@ class Calibrate(Stage):
         return self
 
     def inputs(self) -> tuple[str, ...]:
-        """Files of the catalog."""
-        return self.catalog.paths()
+        """Files of the catalog.
 
-    def reads(self) -> tuple[Field, ...]:
-        """See `Stage.reads`."""
-        return READS
+        Raises
+        ------
+        IngestError
+            If one is missing, no table, or lacks a needed column.
+        """
+        return checked_files(self.catalog, self._wanted)
 
-    def writes(self) -> tuple[Field, ...]:
-        """See `Stage.writes`."""
-        return written(self.name, _FIELDS)
+    def own(self) -> tuple[Field, ...]:
+        """See `ExposureStage.own`."""
+        return _FIELDS
 
-    def run(self, chunk) -> dict[str, np.ndarray]:
-        """See `Stage.run`."""
-        return measured(self.name, chunk, _FIELDS, self._measure)
+    def run(self, chunk: QTable) -> dict[str, Any]:
+        """See `Stage.run`.
+
+        Raises
+        ------
+        IngestError
+            If the catalog cannot be read, which is no fault of an image.
+        """
+        if len(chunk):
+            self._reference()
+        return super().run(chunk)
+
+    def _reference(self) -> Mapping[str, np.ndarray]:
+        """Columns of the catalog."""
+        from ..ingest.counterparts import counterparts
+
+        return counterparts(self.catalog, self._wanted, None).columns
 
     @cached_property
     def _wanted(self) -> tuple[str, ...]:
         known = bands_of(self.catalog.fields())
         return ("ra", "dec", *(f"flux_{band}" for band in known), *(f"flux_err_{band}" for band in known))
 
-    def _measure(self, file: ImageFile) -> dict[str, Any]:
+    def measure(self, file: ImageFile) -> dict[str, Any]:
+        """See `ExposureStage.measure`."""
         from ..photometry import zero_points
+        from ..units import MAG_ERROR_SCALE
 
         place = f"{file.path}, HDU {file.hdu}"
         band = self.bands.get(file.band, file.band)
@@ -139,7 +160,7 @@ class Calibrate(Stage):
             good = (flux > self.snr * error) & np.isfinite(stars["mag"] + stars["color"])
             # In units of the pixels in the file.
             difference = stars["mag"] + 2.5 * np.log10(flux / file.recipe.factor)
-            errors = np.hypot(1.0857 * error / flux, stars["error"])
+            errors = np.hypot(error / flux / MAG_ERROR_SCALE, stars["error"])
         if np.count_nonzero(good) < self.minimum:
             raise IngestError(f"{place}: has {np.count_nonzero(good)} reference stars; {self.minimum} are needed")
         color = None if self.color is None else stars["color"][good] - self.pivot
@@ -155,31 +176,17 @@ class Calibrate(Stage):
 
     def _stars(self, file: ImageFile, band: str) -> dict[str, np.ndarray]:
         """Places in the image, magnitudes, errors and colors of the stars of the catalog that lie on the image."""
-        from ..images.sky_grid import center
-        from ..ingest.counterparts import counterparts
-        from ..ingest.skymatch import ARCSEC, unit_vectors
-        from ..units import njy_to_ab
+        from ..images.footprints import pixels_near
+        from ..units import MAG_ERROR_SCALE, njy_to_ab
 
-        columns = counterparts(self.catalog, self._wanted, None).columns
-        middle = unit_vectors(*(np.array([v]) for v in center(file.wcs, file.shape)))[0]
-        reach = np.hypot(*file.shape) * file.pixel_scale * ARCSEC
-        # Far away, a projection may bring a star back onto the image.
-        near = np.linalg.norm(unit_vectors(columns["ra"], columns["dec"]) - middle, axis=1) < reach
+        columns = self._reference()
+        x, y = pixels_near(file.wcs, file.shape, columns["ra"], columns["dec"])
+        near = np.isfinite(x)
+        x, y = x[near], y[near]
         taken = {name: np.asarray(values)[near] for name, values in columns.items()}
-        x, y = _pixels(file, taken["ra"], taken["dec"])
         flux, error = taken[f"flux_{band}"], taken[f"flux_err_{band}"]
         mags = {b: njy_to_ab(taken[f"flux_{b}"]) for b in {band, *(self.color or ())}}
         color = np.zeros(len(x)) if self.color is None else mags[self.color[0]] - mags[self.color[1]]
         with np.errstate(invalid="ignore", divide="ignore"):
-            relative = 1.0857 * np.where(np.isfinite(error), error, 0) / flux
-        return {"x": x, "y": y, "mag": mags[band], "error": relative, "color": color}
-
-
-def _pixels(file: ImageFile, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from astropy import units as u
-    from astropy.coordinates import SkyCoord
-
-    if not len(ra):
-        return np.zeros(0), np.zeros(0)
-    x, y = file.wcs.world_to_pixel(SkyCoord(ra * u.deg, dec * u.deg))
-    return np.atleast_1d(x), np.atleast_1d(y)
+            errors = np.where(np.isfinite(error), error, 0) / flux / MAG_ERROR_SCALE
+        return {"x": x, "y": y, "mag": mags[band], "error": errors, "color": color}

@@ -12,8 +12,7 @@ from pydantic import Field as Parameter
 
 from ..errors import IngestError
 from ..fields import Field
-from ..stage import Stage
-from .rows import READS, measured, measured_sky, written
+from .rows import ExposureStage, measured_sky
 
 if TYPE_CHECKING:
     from ..images.reader import ImageFile
@@ -62,7 +61,7 @@ class PSFFile(BaseModel):
         return made
 
 
-class PSF(Stage):
+class PSF(ExposureStage):
     """PSF of each image: ``psf_fwhm``, its spread over the image, the stars it was made of, and a stamp.
 
     From files of PSF models, evaluated in the middle of the image; otherwise from the stars of the image
@@ -101,15 +100,8 @@ class PSF(Stage):
             raise ValueError(f"size must be odd, so that the PSF has a middle pixel; got {size}")
         return size
 
-    def reads(self) -> tuple[Field, ...]:
-        """See `Stage.reads`."""
-        return READS
-
-    def writes(self) -> tuple[Field, ...]:
-        """See `Stage.writes`."""
-        return written(self.name, self._own())
-
-    def _own(self) -> tuple[Field, ...]:
+    def own(self) -> tuple[Field, ...]:
+        """See `ExposureStage.own`."""
         return (
             Field(
                 name="psf_fwhm",
@@ -141,11 +133,8 @@ class PSF(Stage):
             ),
         )
 
-    def run(self, chunk) -> dict[str, np.ndarray]:
-        """See `Stage.run`."""
-        return measured(self.name, chunk, self._own(), self._measure)
-
-    def _measure(self, file: ImageFile) -> dict[str, Any]:
+    def measure(self, file: ImageFile) -> dict[str, Any]:
+        """See `ExposureStage.measure`."""
         stamp, width, spread, stars = self._of_model(file) if self.file else self._of_stars(file)
         scale = np.nan if file.pixel_scale is None else file.pixel_scale
         return {"psf_fwhm": width * scale, "psf_spread": spread * scale, "psf_stars": stars, "psf": stamp}

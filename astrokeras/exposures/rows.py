@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from ..errors import AstrokerasError, IngestError
 from ..fields import FLAGS, Field
 from ..flags import Flag
+from ..stage import Stage
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -38,50 +38,50 @@ READS = (
 )
 
 
-def written(stage: str, fields: tuple[Field, ...]) -> tuple[Field, ...]:
-    """Fields that a stage writes: its own, then what is written about an image that cannot be used."""
-    said = f"Why the stage {stage} could not use an image; empty if it could"
-    return (*fields, PROBLEM.model_copy(update={"name": f"problem_{stage}", "description": said}), FLAGS)
+class ExposureStage(Stage):
+    """A stage on rows that are images: each is opened by ``path`` and measured."""
 
+    def own(self) -> tuple[Field, ...]:
+        """Fields of floats and integers that `measure` fills; NaN or a masked value where it cannot."""
+        raise NotImplementedError
 
-def measured(
-    stage: str, chunk: QTable, fields: tuple[Field, ...], measure: Callable[[ImageFile], dict[str, Any]]
-) -> dict[str, np.ndarray]:
-    """Columns `written` of images that are opened one by one.
+    def measure(self, file: ImageFile) -> dict[str, Any]:
+        """Values by name; raises an AstrokerasError where the image cannot be used."""
+        raise NotImplementedError
 
-    Parameters
-    ----------
-    stage : str
-        Name of the stage.
-    chunk : QTable
-        Columns `READS`.
-    fields : tuple of Field
-        Columns of floats and integers that ``measure`` fills; NaN or a masked value where it cannot.
-    measure : function
-        Takes an image, returns values by name; raises an AstrokerasError where the image cannot be used.
-    """
-    n = len(chunk)
-    out = {f.name: np.full((n, *f.shape), np.nan if f.kind.startswith("f") else 0, _type(f)) for f in fields}
-    known = np.zeros(n, bool)
-    before = chunk["problem"] if "problem" in chunk.colnames else np.full(n, "")
-    problems = [str(text) for text in before]
-    for row in range(n):
-        # A file that could not be read before has said so.
-        if problems[row]:
-            continue
-        try:
-            values = measure(_opened(chunk, row))
-        except AstrokerasError as error:
-            problems[row] = str(error)
-            continue
-        known[row] = True
-        for name, value in values.items():
-            out[name][row] = value
-    for field in fields:
-        if field.kind.startswith("i") and not known.all():
-            out[field.name] = np.ma.MaskedArray(out[field.name], ~known)
-    flags = np.where(known, 0, int(Flag.NO_DATA)).astype(np.int32)
-    return out | {f"problem_{stage}": np.array(problems, dtype=str), "flags": flags}
+    def reads(self) -> tuple[Field, ...]:
+        """See `Stage.reads`."""
+        return READS
+
+    def writes(self) -> tuple[Field, ...]:
+        """See `Stage.writes`: its own fields, then what is said of an image that cannot be used."""
+        said = f"Why the stage {self.name} could not use an image; empty if it could"
+        return (*self.own(), PROBLEM.model_copy(update={"name": f"problem_{self.name}", "description": said}), FLAGS)
+
+    def run(self, chunk: QTable) -> dict[str, Any]:
+        """See `Stage.run`: images are opened one by one."""
+        n, fields = len(chunk), self.own()
+        out = {f.name: np.full((n, *f.shape), np.nan if f.kind.startswith("f") else 0, _type(f)) for f in fields}
+        known = np.zeros(n, bool)
+        before = chunk["problem"] if "problem" in chunk.colnames else np.full(n, "")
+        problems = [str(text) for text in before]
+        for row in range(n):
+            # A file that could not be read before has said so.
+            if problems[row]:
+                continue
+            try:
+                values = self.measure(_opened(chunk, row))
+            except AstrokerasError as error:
+                problems[row] = str(error)
+                continue
+            known[row] = True
+            for name, value in values.items():
+                out[name][row] = value
+        for field in fields:
+            if field.kind.startswith("i") and not known.all():
+                out[field.name] = np.ma.MaskedArray(out[field.name], ~known)
+        flags = np.where(known, 0, int(Flag.NO_DATA)).astype(np.int32)
+        return out | {f"problem_{self.name}": np.array(problems, dtype=str), "flags": flags}
 
 
 def _type(field: Field) -> type:

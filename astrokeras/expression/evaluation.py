@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import did_you_mean
+from ..errors import ExpressionError, did_you_mean
 from .grammar import Syntax
 
 _FUNCTIONS = {
@@ -106,6 +106,19 @@ class Expression:
             If it is no expression of the allowed kind; names the column of the text.
         """
         return Expression(text)
+
+    def only(self, known: Iterable[str]) -> None:
+        """Refuse names that are not among those of known columns.
+
+        Raises
+        ------
+        ExpressionError
+            If one is not; suggests a near name.
+        """
+        known = tuple(known)
+        unknown = sorted(name for name in self.names if name.partition("[")[0] not in known)
+        for name in unknown[:1]:
+            raise ExpressionError(f"unknown column {name!r}{did_you_mean(name, known)}")
 
     def select(self, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         """Rows for which the condition holds.

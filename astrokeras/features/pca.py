@@ -34,12 +34,12 @@ class ComponentsRecipe(BaseModel):
 
     Parameters
     ----------
-    components : int
-        How many, by falling variance.
+    n : int
+        Number of components, by falling variance.
     whiten : bool
         Divide each by its standard deviation, so that all have the variance 1 in the training rows.
-    standardize : bool
-        Divide the inputs by their standard deviations first: for numbers of different units.
+    scale : bool
+        Divide each number by its standard deviation first: for numbers of different units.
     name : str
         Of the model; by default that of the directory it is saved in.
     licence, description : str
@@ -51,23 +51,23 @@ class ComponentsRecipe(BaseModel):
     method: ClassVar[str] = "pca"
     steps: ClassVar[int] = 1
 
-    components: int = Parameter(ge=1, le=1024)
+    n: int = Parameter(default=32, ge=1, le=4096)
     whiten: bool = False
-    standardize: bool = False
+    scale: bool = False
     name: str = ""
     licence: str = ""
     description: str = ""
 
 
-class PCA(Trainable):
+class Pca(Trainable):
     """Principal components of vectors, stamps or numbers, as one vector: fewer numbers that hold most of the variance.
 
     Give ``train`` to fit them, on rows of the part ``train`` of the split alone, or ``model`` to apply what was fitted.
     With several inputs, the components are those of all together. The sign of a component makes its largest element
     positive.
 
-    A row in which a number is missing has no components: NaN, and the flag ``NO_DATA`` (with ``MISSING_INPUT`` or
-    ``MASKED_PIXELS``). It has no say in the fit.
+    A row in which a number is missing has no components: NaN, and the flag ``MISSING_INPUT`` (with ``MASKED_PIXELS`` where
+    it is one of a stamp). It has no say in the fit.
 
     With ``folds``, training rows get the components of the fit without their fold. Models that are trained on them see,
     for each fold, all rows in the components of that one fit.
@@ -92,7 +92,7 @@ class PCA(Trainable):
     Notes
     -----
     Moments of the rows are gathered partition by partition, so that memory does not grow with the rows. It grows with
-    the square of the numbers in a row, of which there may be 4096: of larger stamps take the stage ``pixels`` with a
+    the square of the numbers in a row, of which there may be 8192: of larger stamps take the stage ``pixels`` with a
     ``block``. Results are those of `sklearn.decomposition.PCA`, in double precision.
 
     Examples
@@ -101,7 +101,7 @@ class PCA(Trainable):
     >>> from astropy.table import QTable
     >>> rng = np.random.default_rng(0)
     >>> table = QTable({"pixels": rng.normal(size=(50, 1)) * np.ones(64) + rng.normal(0, 0.1, (50, 64))})
-    >>> stage = PCA(vectors=["pixels"], train={"components": 2})
+    >>> stage = Pca(vectors=["pixels"], train={"n": 2})
     >>> stage = stage.fit(table, tempfile.mkdtemp() + "/pca")
     >>> stage(table)["pca"].shape, stage.card().components.explained_variance_ratio[0].__round__(2)
     ((50, 2), 0.99)
@@ -185,12 +185,12 @@ class PCA(Trainable):
     def writes(self) -> tuple[Field, ...]:
         """See `Stage.writes`."""
         if self.model is None:
-            count, said = self.train.components, f"Principal components of {', '.join(self.input_names())}"
+            count, said = self.train.n, f"Principal components of {', '.join(self.input_names())}"
         else:
             card = self.card()
             count, total = card.outputs[0].shape[0], sum(card.components.explained_variance_ratio)
             said = f"Principal components of {', '.join(field.name for field in card.inputs)}, "
-            said += f"with {total:.1%} of the variance of {card.training.count} training rows"
+            said += f"{total:.3f} of the variance of {card.training.count} training rows"
         return (Field(name=self.column, shape=(count,), description=said, ucd="stat.fit.param"), FLAGS)
 
     def accepts(self, available: tuple[Field, ...]) -> tuple[str, ...]:
@@ -208,14 +208,16 @@ class PCA(Trainable):
         widths = [math.prod(field.shape) for field in fields if -1 not in field.shape]
         if card is None and len(widths) == len(self.input_names()):
             self.check_width(sum(widths))
+            message = (
+                f"{', '.join(self.input_names())}: {sum(widths)} numbers in a row have no {self.train.n} components"
+            )
+            require(self.train.n <= sum(widths), message)
         return ()
 
     def check_width(self, width: int) -> None:
-        """Raise ChunkError unless rows of so many numbers have the components asked for."""
+        """Raise ChunkError if rows have more numbers than their covariance is held of."""
         names = ", ".join(self.input_names())
         require(width <= MAX_WIDTH, f"{names}: {width} numbers in a row; {MAX_WIDTH} at most (`pixels` has a `block`)")
-        message = f"{names}: {width} numbers in a row have no {self.train.components} components"
-        require(self.train.components <= width, message)
 
     def run(self, chunk: QTable) -> dict[str, Any]:
         """See `Stage.run`."""
@@ -254,11 +256,9 @@ class PCA(Trainable):
         for part in parts:
             gathered.add(part)
         recipe = self.train
-        projection, ratios = principal_components(
-            gathered.moments, recipe.components, recipe.whiten, recipe.standardize
-        )
+        projection, ratios = principal_components(gathered.moments, recipe.n, recipe.whiten, recipe.scale)
         components = Components(
-            whiten=recipe.whiten, standardize=recipe.standardize, explained_variance_ratio=tuple(ratios.tolist())
+            whiten=recipe.whiten, scale=recipe.scale, explained_variance_ratio=tuple(ratios.tolist())
         )
         card = gathered.card.model_copy(update={"components": components, "training": gathered.training()})
         save(directory, projection, card, gathered.golden, overwrite=True)

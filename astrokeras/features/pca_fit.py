@@ -28,14 +28,16 @@ def whole_rows(chunk: QTable, card: Card) -> tuple[dict[str, np.ndarray], np.nda
     whole = (flags & Flag.NO_DATA) == 0
     if card.stamp is not None:
         whole &= tensors["stamp_observed"].all(axis=(1, 2, 3))
-    flags[~whole] |= Flag.NO_DATA
+    # What is missing here need not be all that there is of an object.
+    flags &= ~np.int32(Flag.NO_DATA)
+    flags[~whole] |= Flag.MISSING_INPUT
     return tensors, flags, whole
 
 
 class Gathered:
     """What is kept of the training rows: their moments, and what goes into the card.
 
-    ``stage`` is an `astrokeras.features.pca.PCA`, which imports this module.
+    ``stage`` is an `astrokeras.features.pca.Pca`, which imports this module.
 
     Attributes
     ----------
@@ -102,7 +104,7 @@ class Gathered:
             licence=recipe.licence,
             bands=(),
             inputs=photometry_inputs((), fields, stage.input_names()),
-            outputs=(Field(name="pca", shape=(recipe.components,)),),
+            outputs=(Field(name="pca", shape=(recipe.n,)),),
             components=Components(),
         )
 

@@ -11,8 +11,8 @@ from ..errors import TrainingError
 if TYPE_CHECKING:
     from ..models.projection import Projection
 
-#: Numbers in a row, at most: the covariance of so many takes 134 MB.
-MAX_WIDTH = 4096
+#: Numbers in a row, at most: the covariance of so many takes 537 MB.
+MAX_WIDTH = 8192
 #: Numbers in a block of rows.
 _BLOCK = 1 << 22
 
@@ -51,7 +51,7 @@ class Moments:
 
 
 def principal_components(
-    moments: Moments, count: int, whiten: bool = False, standardize: bool = False
+    moments: Moments, count: int, whiten: bool = False, scale: bool = False
 ) -> tuple[Projection, np.ndarray]:
     """Principal components of rows, as `sklearn.decomposition.PCA` gives them.
 
@@ -63,7 +63,7 @@ def principal_components(
         Number of components, by falling variance.
     whiten : bool
         Divide the components by their standard deviations (n - 1 degrees of freedom).
-    standardize : bool
+    scale : bool
         Divide the numbers by their standard deviations (n degrees of freedom) first; one that is constant is left as it
         is.
 
@@ -94,24 +94,28 @@ def principal_components(
     width = len(moments.mean)
     if count > min(width, moments.count - 1):
         raise TrainingError(
-            f"pca: {moments.count} training rows of {width} numbers have {max(0, min(width, moments.count - 1))} "
-            f"components at most, not {count}"
+            f"pca: {count} components need as many numbers and one more row; there are {width} numbers and "
+            f"{moments.count} training rows that miss nothing"
         )
-    scale = np.ones(width)
-    if standardize:
-        spread = np.sqrt(np.diag(moments.scatter) / moments.count)
-        constant = spread <= 10 * np.finfo(np.float64).eps * np.abs(moments.mean)
-        scale = np.where(constant, 1.0, spread)
-    covariance = moments.scatter / np.outer(scale, scale) / (moments.count - 1)
-    variance, found = eigh(covariance, subset_by_index=(width - count, width - 1))
+    spread = _spread(moments) if scale else np.ones(width)
+    covariance = moments.scatter / (moments.count - 1)
+    covariance /= spread[:, None]
+    covariance /= spread
+    total = np.trace(covariance)
+    variance, found = eigh(covariance, subset_by_index=(width - count, width - 1), overwrite_a=True)
     variance, components = variance[::-1], found.T[::-1]
     rank = np.count_nonzero(variance > width * np.finfo(np.float64).eps * max(variance[0], 0.0))
     if rank < count:
-        raise TrainingError(
-            f"pca: the training rows vary along {rank} directions only; {count} components are too many"
-        )
+        raise TrainingError(f"pca: the training rows vary in fewer than {count} directions, in {rank}")
     rows = np.arange(count)
     signs = np.sign(components[rows, np.abs(components).argmax(axis=1)])
     divisor = np.sqrt(variance) if whiten else np.ones(count)
-    projection = Projection(moments.mean.copy(), scale, signs[:, None] * components, divisor)
-    return projection, variance / np.trace(covariance)
+    projection = Projection(moments.mean.copy(), spread, signs[:, None] * components, divisor)
+    return projection, variance / total
+
+
+def _spread(moments: Moments) -> np.ndarray:
+    """Standard deviations, 1 where a number is constant."""
+    spread = np.sqrt(np.diag(moments.scatter) / moments.count)
+    constant = spread <= 10 * np.finfo(np.float64).eps * np.abs(moments.mean)
+    return np.where(constant, 1.0, spread)

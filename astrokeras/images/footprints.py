@@ -70,6 +70,36 @@ def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
+def pixels_near(wcs: WCS, shape: tuple[int, int], ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """0-based pixel coordinates of positions on an image and just beyond its edge.
+
+    Parameters
+    ----------
+    wcs : WCS
+        Of the image, celestial.
+    shape : tuple of int
+        Rows and columns.
+    ra, dec : ndarray
+        In deg, ICRS.
+
+    Returns
+    -------
+    x, y : ndarray
+        NaN far from the image, where a projection or a distortion may lead back onto it.
+    """
+    x, y = np.full((2, len(ra)), np.nan)
+    centre, cosine = _circle(wcs, shape)
+    near = np.flatnonzero(_points(ra, dec) @ centre >= cosine)
+    x[near], y[near] = world_to_pixel(wcs, ra[near], dec[near])
+    return x, y
+
+
+def _points(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Unit vectors of positions; NaN of those that are none."""
+    good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
+    return unit_vectors(np.where(good, ra, np.nan), np.where(good, dec, np.nan))
+
+
 class Footprints:
     """Images that an object may lie on.
 
@@ -81,7 +111,7 @@ class Footprints:
 
     def __init__(self, images: Sequence[OnSky]):
         self.images = tuple(images)
-        circles = [_circle(image) for image in self.images]
+        circles = [_circle(image.wcs, image.shape) for image in self.images]
         self._centres = np.array([centre for centre, _ in circles]).reshape(-1, 3)
         self._cosines = np.array([cosine for _, cosine in circles])
 
@@ -102,10 +132,9 @@ class Footprints:
         """
         number = np.full(len(ra), -1)
         x, y, margin = (np.full(len(ra), np.nan) for _ in range(3))
-        good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
-        points = unit_vectors(np.where(good, ra, 0.0), np.where(good, dec, 0.0))
+        points = _points(ra, dec)
         for k, image in enumerate(self.images):
-            near = np.flatnonzero(good & (points @ self._centres[k] >= self._cosines[k]))
+            near = np.flatnonzero(points @ self._centres[k] >= self._cosines[k])
             if not len(near):
                 continue
             here = world_to_pixel(image.wcs, ra[near], dec[near])
@@ -123,13 +152,13 @@ def to_edge(x: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.minimum(np.minimum(x + 0.5, columns - 0.5 - x), np.minimum(y + 0.5, rows - 0.5 - y))
 
 
-def _circle(image: OnSky) -> tuple[np.ndarray, float]:
+def _circle(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
     """Circle on the sky around an image: direction of its centre, and cosine of a generous radius."""
-    rows, columns = image.shape
+    rows, columns = shape
     side = np.linspace(0, 1, 9)
     edge_x = np.concatenate([side * 0 - 0.5, side * 0 + columns - 0.5, side * columns, side * columns])
     edge_y = np.concatenate([side * rows, side * rows, side * 0 - 0.5, side * 0 + rows - 0.5])
-    sky = image.wcs.pixel_to_world(np.append(edge_x, (columns - 1) / 2), np.append(edge_y, (rows - 1) / 2)).icrs
+    sky = wcs.pixel_to_world(np.append(edge_x, (columns - 1) / 2), np.append(edge_y, (rows - 1) / 2)).icrs
     points = unit_vectors(sky.ra.deg, sky.dec.deg)
     cosine = (points[:-1] @ points[-1]).min()
     if not np.isfinite(cosine):

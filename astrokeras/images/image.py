@@ -82,6 +82,15 @@ class Image:
         """Rows and columns of pixels."""
         return self.data.shape
 
+    @property
+    def electrons(self) -> float | None:
+        """Electrons per ``unit`` of the pixels, if the file tells."""
+        if not self.gain or self.gain <= 0:
+            return None
+        if self.unit != "nJy":
+            return self.gain
+        return None if self.zero_point is None else self.gain * 10 ** (0.4 * (self.zero_point - NJY_ZERO_POINT))
+
 
 def require_njy(image: Any, who: str) -> None:
     """Refuse an image whose pixels are no fluxes.

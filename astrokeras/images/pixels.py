@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import IngestError
+from ..units import MAG_ERROR_SCALE
 from .fits_planes import Plane
 from .image import Pixel
 from .language import Layout
 from .places import MaskPlace
-
-#: 2.5 log10(e): asinh-scaled pixels are magnitudes (Waters et al. 2020, ApJS 251, 4; Lupton et al. 1999).
-_POGSON = 1.0857362047581296
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,7 @@ def read_pixels(
     with np.errstate(invalid="ignore"):
         if recipe.saturation is not None:
             mask[data >= recipe.saturation] |= Pixel.SATURATED
-        if recipe.error is None:
-            mask[np.isin(data, recipe.layout.no_data)] |= Pixel.NO_DATA
+    mask[np.isin(data, recipe.layout.no_data)] |= Pixel.NO_DATA
     if recipe.mask is not None:
         mask |= flagged(*recipe.mask, recipe.band, rows, columns)
     sigma, said = _sigma(recipe, data, rows, columns)
@@ -115,7 +112,8 @@ def _stretched(plane: Plane, layout: Layout, rows: slice, columns: slice) -> np.
     soft, offset = (header.get(key) for key in ("BSOFTEN", "BOFFSET"))
     if not all(isinstance(v, (int, float)) and np.isfinite(v) for v in (soft, offset)):
         raise IngestError(f"{plane.what}: BSOFTEN = {soft!r} and BOFFSET = {offset!r} are to be numbers")
-    return (offset + 2 * soft * np.sinh(values.astype(np.float64) / _POGSON)).astype(np.float32)
+    # They are magnitudes (Waters et al. 2020, ApJS 251, 4; Lupton et al. 1999).
+    return (offset + 2 * soft * np.sinh(values.astype(np.float64) * MAG_ERROR_SCALE)).astype(np.float32)
 
 
 def _sigma(recipe: Recipe, data: np.ndarray, rows: slice, columns: slice) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -139,6 +139,11 @@ def pixel_scale(wcs: WCS, shape: tuple[int, int]) -> float:
 
 def center(wcs: WCS, shape: tuple[int, int]) -> tuple[float, float]:
     """Right ascension and declination (ICRS, deg) of the middle of an image."""
-    x, y = _center(shape)[0]
+    ra, dec = positions(wcs, *_center(shape)[0])
+    return float(ra), float(dec)
+
+
+def positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascensions and declinations (ICRS, deg) of 0-based pixels, whatever the frame of the WCS."""
     sky = wcs.pixel_to_world(x, y).icrs
-    return float(sky.ra.deg), float(sky.dec.deg)
+    return sky.ra.deg, sky.dec.deg

@@ -185,6 +185,17 @@ class Catalog(Source):
         """Files that are read, a pattern's in the order of their names, then the maps of the survey and the sky."""
         return (*(path for path, _ in self._paths()), *self._maps())
 
+    def check_files(self, columns: Iterable[str]) -> None:
+        """Open every file, headers only.
+
+        Raises
+        ------
+        IngestError
+            If one is missing, no table, or lacks what the columns need.
+        """
+        for path, _ in self._paths():
+            self._references(self._open(path), columns)
+
     def _maps(self) -> tuple[str, ...]:
         """Files of the survey map, and of maps of the sky."""
         return (*((str(find(self.survey)),) if isinstance(self.survey, str) else ()), *self._request.files)

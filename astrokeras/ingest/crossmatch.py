@@ -16,7 +16,7 @@ from ..stage import Stage
 from ..surveys.request import LABELS
 from ..surveys.survey import all_located
 from .motion import Motion, faults
-from .other_catalog import OtherCatalog, files_of, source_of
+from .other_catalog import OtherCatalog, checked_files, source_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,8 +112,8 @@ class Crossmatch(Stage):
         return {f"{self.prefix}{new}": old for new, old in named.items()}
 
     def inputs(self) -> tuple[str, ...]:
-        """Files of the other catalog, and its survey map."""
-        return files_of(self._source)
+        """Files of the other catalog, opened and found to have what is needed, and its survey map."""
+        return checked_files(self._source, (RA.name, DEC.name, *self._brought().values()))
 
     def reads(self) -> tuple[Field, ...]:
         """See `Stage.reads`."""

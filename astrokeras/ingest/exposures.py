@@ -11,12 +11,13 @@ import numpy as np
 from pydantic import Field as Parameter
 from pydantic import field_validator, model_validator
 
-from ..errors import AstrokerasError, ExpressionError, IngestError, SurveyError
+from ..errors import AstrokerasError, IngestError, SurveyError
 from ..exposures.rows import PROBLEM
 from ..expression import Expression
-from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field
+from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field, by_name
 from ..flags import Flag
 from ..stage import Partition, Source
+from .image_paths import filled
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -70,7 +71,7 @@ class Exposures(Source):
     Parameters
     ----------
     files : str or tuple of str
-        A path, or several; each may be a pattern. ``{band}`` stands for each of ``bands``.
+        A path, or several; each may be a pattern. ``{band}`` (``{BAND}``: in upper case) stands for each of ``bands``.
     bands : tuple of str, optional
         Bands to take; all by default.
     layout : str, optional
@@ -93,8 +94,10 @@ class Exposures(Source):
 
     @model_validator(mode="after")
     def _usable(self) -> Exposures:
-        if self.bands is None and any("{band}" in f for f in self._patterns()):
+        if self.bands is None and any(filled(f, "") != f for f in self._patterns()):
             raise ValueError("files: {band} stands for each of `bands`, which are not given")
+        if self.where is not None:
+            Expression.parse(self.where).only(by_name(_FIELDS))
         return self
 
     @field_validator("layout")
@@ -108,16 +111,6 @@ class Exposures(Source):
         except SurveyError as error:
             raise ValueError(str(error)) from None
         return layout
-
-    @field_validator("where")
-    @classmethod
-    def _condition(cls, where: str | None) -> str | None:
-        try:
-            if where is not None:
-                Expression.parse(where)
-        except ExpressionError as error:
-            raise ValueError(str(error)) from None
-        return where
 
     def inputs(self) -> tuple[str, ...]:
         """File of the layout, if it is named."""
@@ -136,8 +129,8 @@ class Exposures(Source):
         """Files, and the band that a pattern gives them."""
         seen: set[str] = set()
         for text in self._patterns():
-            for band in (self.bands or ()) if "{band}" in text else (None,):
-                pattern = os.path.expanduser(text.replace("{band}", band or ""))
+            for band in (self.bands or ()) if filled(text, "") != text else (None,):
+                pattern = os.path.expanduser(filled(text, band or ""))
                 found = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
                 if not found:
                     raise IngestError(f"{pattern}: no file matches")

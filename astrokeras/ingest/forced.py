@@ -24,28 +24,10 @@ class ForcedPhotometry(ImageFiles, Stage):
 
     The PSF is fitted at the fixed position, each object by itself, so that a result does not depend on the other rows:
     light of a neighbour within two PSF widths counts as the object's own. An object off an image has no flux there, and
-    the flag ``NO_IMAGE``.
+    the flag ``NO_IMAGE``. Parameters are also those of `ImageFiles` and `SkyOptions`.
 
     Parameters
     ----------
-    files : str or dict
-        Path of the image of a band, with ``{band}`` or ``{BAND}``; or a path for each band.
-    bands : tuple of str
-        Bands to measure.
-    layout : str or Layout, optional
-        Layout of the files; found by their headers otherwise.
-    filters : dict
-        SVO filter identifiers by band, where no ``layout`` names them.
-    calibration : str, optional
-        Table of zero points, as for the source ``images``.
-    psf : str or dict
-        Path of the PSF of a band, as for the source ``images``; by default made of the image's own stars.
-    hdu : int or str, optional
-        HDU of the images.
-    background : bool
-        Subtract the sky.
-    box : int
-        Pixels on a side of the boxes of the sky.
     measure : str
         Name in the columns: another one for a second set of images.
 

@@ -7,12 +7,13 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Parameter
+from pydantic import model_validator
 
 from ..errors import IngestError, did_you_mean
 from ..fields import Band
 from ..images.language import Layout
+from ..photometry.detection_options import SkyOptions
 from ..surveys.survey import all_located
 from .file_states import state
 from .image_paths import filled
@@ -20,8 +21,8 @@ from .image_paths import filled
 Path = Annotated[str, Parameter(min_length=1)]
 
 
-class ImageFiles(BaseModel):
-    """Where the images of the bands are, and their PSFs.
+class ImageFiles(SkyOptions):
+    """Where the images of the bands are, and their PSFs, besides what `SkyOptions` says.
 
     Parameters
     ----------
@@ -43,13 +44,7 @@ class ImageFiles(BaseModel):
         middle of the image. By default it is made of the image's own stars.
     hdu : int or str, optional
         HDU of the images, if files have several; ``{band}`` may stand in it.
-    background : bool
-        Subtract the sky. False where it was subtracted well; its noise is measured in any case.
-    box : int
-        Pixels on a side of the boxes of the sky; large against objects.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     files: Path | dict[Band, Path]
     bands: tuple[Band, ...] = Parameter(min_length=1)
@@ -58,8 +53,6 @@ class ImageFiles(BaseModel):
     calibration: Path | None = None
     psf: Path | dict[Band, Path] | None = None
     hdu: int | str | None = None
-    background: bool = True
-    box: int = Parameter(default=128, ge=16, le=4096)
 
     @model_validator(mode="after")
     def _bands_fit(self) -> ImageFiles:
@@ -115,10 +108,13 @@ class ImageFiles(BaseModel):
 
     def read_psfs(self, opened: list[Any]) -> dict[str, Any]:
         """PSFs that are given in files, by band of the images."""
+        from ..images.sdss import cut_off
         from ..photometry.psf_files import read_psf
 
-        paths = {image.band: (self.psf_path(image.band), image) for image in opened}
-        return {band: read_psf(path, band, image.shape) for band, (path, image) in paths.items() if path}
+        given = [(image, path) for image in opened if (path := self.psf_path(image.band))]
+        return {
+            image.band: read_psf(path, image.band, image.shape, cut_off(image.recipe.plane)) for image, path in given
+        }
 
     def all_files(self, opened: list[Any]) -> tuple[str, ...]:
         """All files that are read."""

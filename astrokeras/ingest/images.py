@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field as Parameter
 from pydantic import model_validator
 
-from ..errors import ExpressionError, did_you_mean
 from ..expression import Expression
 from ..fields import Band, Field, by_name, select
 from ..photometry.detection import detection_fields, notes_of, prepare_bands, tile_table
@@ -28,56 +27,15 @@ class Images(DetectionOptions, ImageFiles, Source):
 
     One row per object, with a position, colour, total (Kron) and PSF fluxes in every band, a shape, and flags. Objects
     are found on the weighted mean of the ``detect`` bands, on the pixel grid of the first of them; in the other bands
-    positions go through the WCS of each. The image is taken in tiles, which are the partitions.
+    positions go through the WCS of each. The image is taken in tiles, which are the partitions. Parameters are also
+    those of `ImageFiles`, `DetectionOptions` and `SkyOptions`.
 
     Parameters
     ----------
-    files : str or dict
-        Path of the image of a band, with ``{band}`` or ``{BAND}``; or a path for each band. It may be a pattern that
-        one file matches.
-    bands : tuple of str
-        Bands to measure.
     detect : tuple of str, optional
         Bands to find objects in, the first one being the reference; by default all.
-    layout : str or Layout, optional
-        Layout of the files; found by their headers otherwise. A ``calibration`` in it gives a zero point to files that
-        state none.
-    filters : dict
-        SVO filter identifiers by band, where no ``layout`` names them.
-    calibration : str, optional
-        Table that a run of the source ``exposures`` with the stage ``calibrate`` wrote: its ``zero_point_fit`` of the
-        same file name, HDU and band is the zero point of an image, whatever the file says.
-    psf : str or dict
-        Path of the PSF of a band, as for ``files``: an image of it, a PSFEx model, or a psField of SDSS, taken in the
-        middle of the image. By default it is made of the image's own stars.
-    hdu : int or str, optional
-        HDU of the images, if files have several; ``{band}`` may stand in it.
-    threshold : float
-        Sigmas of the noise of a pixel above which an image, smoothed with the width of the PSF, has an object.
-    min_pixels : int
-        Connected pixels that make an object.
-    smooth : float, optional
-        FWHM in pixels of the Gaussian that smooths; by default that of the PSF.
-    combine : {"mean", "chi"}
-        Of several detection bands: their mean weighted with the inverse variance, or their chi image.
-    deblend : bool
-        Separate objects that overlap.
-    contrast : float
-        Least part of the light of a blend that makes an object of its own.
-    background : bool
-        Subtract the sky. False where it was subtracted well; its noise is measured in any case.
-    box : int
-        Pixels on a side of the boxes of the sky; large against objects.
-    apertures : tuple of float
-        Diameters in arcsec of further apertures, ``flux_ap20_{band}`` for 2.0.
-    color_fwhm : float, optional
-        FWHM in arcsec of the Gaussian aperture of the colour photometry; by default that of the broadest PSF.
     pixel_scale : float, optional
         In arcsec, of images without WCS; their objects have pixel positions only, and the flag ``BAD_POSITION``.
-    tile : int
-        Rows and columns of a tile, which bounds memory.
-    overlap : int
-        Pixels seen around a tile; at least the extent of the objects.
     where : str, optional
         Selection of rows.
 
@@ -99,13 +57,8 @@ class Images(DetectionOptions, ImageFiles, Source):
 
     @model_validator(mode="after")
     def _known_columns(self) -> Images:
-        try:
-            names = Expression.parse(self.where).names if self.where else frozenset()
-        except ExpressionError as error:
-            raise ValueError(f"where: {error}") from None
-        known = {field.name for field in self.fields()} if names else set()
-        for name in sorted(names - known):
-            raise ValueError(f"where: unknown column {name!r}{did_you_mean(name, known)}")
+        if self.where is not None:
+            Expression.parse(self.where).only(by_name(self.fields()))
         return self
 
     def fields(self) -> tuple[Field, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag
@@ -41,6 +42,19 @@ OtherCatalog = Annotated[
 def source_of(catalog: Catalog | SyntheticCatalog) -> Source:
     """The source itself."""
     return catalog.synthetic if isinstance(catalog, SyntheticCatalog) else catalog
+
+
+def checked_files(source: Source, columns: Iterable[str]) -> tuple[str, ...]:
+    """Files that a source reads, once their headers were seen to have what the columns need.
+
+    Raises
+    ------
+    IngestError
+        If one is missing, no table, or lacks a needed column.
+    """
+    if isinstance(source, Catalog):
+        source.check_files(columns)
+    return files_of(source)
 
 
 def files_of(source: Source) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import IngestError
 from ..flags import Flag
-from ..images.image import Pixel
+from ..images.image import LOST, Pixel
 from .band_images import check_unit
 from .image_paths import filled
 from .pictures import is_picture, read_picture
@@ -171,7 +171,7 @@ def flags_of(pixels: Pixels, size: int, core: int, lacking: bool) -> int:
     flags = Flag.NO_IMAGE if lacking else Flag(0)
     if min(pixels.data.shape[:2]) < size:
         flags |= Flag.EDGE_STAMP
-    if bits & (Pixel.NO_DATA | Pixel.BAD | Pixel.COSMIC_RAY):
+    if bits & LOST:
         flags |= Flag.MASKED_PIXELS
     if bits & Pixel.SATURATED:
         flags |= Flag.SATURATED

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field as Parameter
 from pydantic import model_validator
 
-from ..errors import ExpressionError, IngestError
+from ..errors import IngestError
 from ..expression import Expression
 from ..fields import FLAGS, Field
 from ..flags import Flag
@@ -97,10 +97,7 @@ class Stamps(Source):
         if isinstance(self.files, dict) and set(self.files) != set(self.bands):
             raise ValueError(f"`files` names the bands {sorted(self.files)}, `bands` {sorted(self.bands)}")
         if self.where is not None:
-            try:
-                Expression.parse(self.where)
-            except ExpressionError as error:
-                raise ValueError(f"where: {error}") from None
+            Expression.parse(self.where).only(field.name for field in self.fields())
         return self
 
     @property

@@ -108,14 +108,14 @@ class Components(Part):
 
     Parameters
     ----------
-    whiten, standardize : bool
-        Whether they are divided by their standard deviations, and whether the inputs were before.
+    whiten, scale : bool
+        Whether they are divided by their standard deviations, and whether the numbers were before.
     explained_variance_ratio : tuple of float
         Share of the variance of the training rows that each component explains.
     """
 
     whiten: bool = False
-    standardize: bool = False
+    scale: bool = False
     explained_variance_ratio: tuple[float, ...] = ()
 
 

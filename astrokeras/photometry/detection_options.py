@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic import Field as Parameter
 
 from ..fields import Field, flux_field
@@ -12,8 +12,25 @@ from ..fields import Field, flux_field
 Diameter = Annotated[float, Parameter(gt=0, le=600)]
 
 
-class DetectionOptions(BaseModel):
-    """How objects are found in images and measured.
+class SkyOptions(BaseModel):
+    """What is done about the sky of images.
+
+    Parameters
+    ----------
+    background : bool
+        Subtract the sky. False where it was subtracted well; its noise is measured in any case.
+    box : int
+        Pixels on a side of the boxes of the sky; large against objects.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    background: bool = True
+    box: int = Parameter(default=128, ge=16, le=4096)
+
+
+class DetectionOptions(SkyOptions):
+    """How objects are found in images and measured, besides what `SkyOptions` says.
 
     Parameters
     ----------
@@ -29,10 +46,6 @@ class DetectionOptions(BaseModel):
         Separate objects that overlap.
     contrast : float
         Least part of the light of a blend that makes an object of its own.
-    background : bool
-        Subtract the sky. False where it was subtracted well; its noise is measured in any case.
-    box : int
-        Pixels on a side of the boxes of the sky; large against objects.
     apertures : tuple of float
         Diameters in arcsec of further apertures, ``flux_ap20_{band}`` for 2.0.
     color_fwhm : float, optional
@@ -45,21 +58,26 @@ class DetectionOptions(BaseModel):
         Pixels seen around a tile; at least the extent of the objects.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
     threshold: float = Parameter(default=1.5, gt=0, le=1000)
     min_pixels: int = Parameter(default=5, ge=1, le=10_000)
     smooth: float | None = Parameter(default=None, gt=0, le=100)
     combine: Literal["mean", "chi"] = "mean"
     deblend: bool = True
     contrast: float = Parameter(default=0.001, ge=0, le=1)
-    background: bool = True
-    box: int = Parameter(default=128, ge=16, le=4096)
     apertures: tuple[Diameter, ...] = ()
     color_fwhm: float | None = Parameter(default=None, gt=0, le=60)
     pixel_scale: float | None = Parameter(default=None, gt=0, le=60)
     tile: int = Parameter(default=2048, ge=64, le=16_384)
     overlap: int = Parameter(default=160, ge=16, le=4096)
+
+    @field_validator("apertures")
+    @classmethod
+    def _names_differ(cls, apertures: tuple[float, ...]) -> tuple[float, ...]:
+        names = [aperture_name(diameter) for diameter in apertures]
+        if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+            alike = " and ".join(f"{d:g}" for d, name in zip(apertures, names, strict=True) if name == twice)
+            raise ValueError(f"{alike} would both be {twice}: columns are named by tenths of an arcsec")
+        return apertures
 
 
 def aperture_name(diameter: float) -> str:

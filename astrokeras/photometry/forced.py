@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import IngestError
 from ..fields import FLAGS, flux_field
 from ..flags import Flag
+from ..images.footprints import pixels_near
 
 if TYPE_CHECKING:
     from astropy.table import QTable, Table
@@ -34,19 +35,8 @@ def measure_on_sky(band: Prepared, ra: np.ndarray, dec: np.ndarray) -> tuple[np.
 
     if band.opened.wcs is None:
         raise IngestError(f"{place(band.opened)} has no WCS, which positions on the sky need")
-    flux, error, flags = measure_at(band, *_pixels(band.opened.wcs, ra, dec))
+    flux, error, flags = measure_at(band, *pixels_near(band.opened.wcs.celestial, band.shape, ra, dec))
     return flux, error, flags | np.where(np.isfinite(ra) & np.isfinite(dec), 0, np.int32(Flag.BAD_POSITION))
-
-
-def _pixels(wcs: Any, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows of places on the sky (ICRS, deg), NaN where there is none."""
-    from astropy.coordinates import SkyCoord
-
-    x, y = np.full((2, len(ra)), np.nan)
-    known = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
-    if known.any():
-        x[known], y[known] = wcs.celestial.world_to_pixel(SkyCoord(ra[known], dec[known], unit="deg"))
-    return x, y
 
 
 def measure_at(band: Prepared, x: np.ndarray, y: np.ndarray, together: bool = False) -> tuple[np.ndarray, ...]:
@@ -76,9 +66,10 @@ def measure_at(band: Prepared, x: np.ndarray, y: np.ndarray, together: bool = Fa
         if not len(rows):
             continue
         plane = Plane.of(band, band, tile)
-        near = np.flatnonzero(np.abs(x - np.mean([tile.columns.start, tile.columns.stop])) <= tile.shape[1])
-        used = np.union1d(rows, near) if together else rows
-        used = used[np.isfinite(x[used]) & np.isfinite(y[used])]
+        used = rows
+        if together:
+            middle = [np.mean([part.start, part.stop]) for part in (tile.columns, tile.rows)]
+            used = np.flatnonzero((np.abs(x - middle[0]) <= tile.shape[1]) & (np.abs(y - middle[1]) <= tile.shape[0]))
         found = psf_photometry.fit(plane, x[used] - tile.columns.start, y[used] - tile.rows.start, together)
         mine = np.isin(used, rows)
         flux[rows], error[rows] = found.flux[mine], found.error[mine]
@@ -128,7 +119,7 @@ def forced_photometry(
             place = [np.asarray(getattr(out[name], "value", out[name]), float) for name in ("x", "y")]
         else:
             sky = [values(out[name], "deg", f"column {name!r}") for name in ("ra", "dec")]
-            place = _pixels(image.wcs, *sky)
+            place = pixels_near(image.wcs.celestial, image.shape, *sky)
         flux, error, own = measure_at(band, *place, together)
         fields = [
             flux_field(image.band, kind, filter=image.filter, photometry="psf").model_copy(update={"unit": image.unit})

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from ..errors import IngestError
 from ..images import sky_grid
-from ..images.image import NJY_ZERO_POINT, UNUSABLE, Image, Pixel
+from ..images.image import UNUSABLE, Image, Pixel
 from . import noise_growth, psf_stack, sky_mesh, stars
 from .noise_growth import NoiseGrowth
 from .psf_model import Psf
@@ -96,7 +96,7 @@ def _read(opened: Any, sky: SkyMesh, rows: slice, columns: slice) -> tuple[np.nd
         mask |= np.where(np.isfinite(variance) & (variance > 0), 0, Pixel.NO_DATA).astype(np.int32)
     else:
         variance = sky.at("rms", rows, columns).astype(np.float64) ** 2
-        if electrons := _electrons(image):
+        if electrons := image.electrons:
             variance += np.clip(np.nan_to_num(data), 0, None) / electrons
     # Saturated pixels often have no error and other bits too. They have light, so that the object is not cut in two.
     bright = ((mask & Pixel.SATURATED) != 0) & np.isfinite(data)
@@ -105,15 +105,6 @@ def _read(opened: Any, sky: SkyMesh, rows: slice, columns: slice) -> tuple[np.nd
     variance = np.where(broken, sky.at("rms", rows, columns).astype(np.float64) ** 2, variance)
     none = (mask & Pixel.NO_DATA) != 0
     return np.where(none, 0.0, data), np.where(none, np.inf, variance), mask
-
-
-def _electrons(image: Image) -> float | None:
-    """Electrons per unit of the calibrated pixels, if the file tells."""
-    if not image.gain or image.gain <= 0:
-        return None
-    if image.unit != "nJy":
-        return image.gain
-    return None if image.zero_point is None else image.gain / 10 ** (0.4 * (NJY_ZERO_POINT - image.zero_point))
 
 
 def prepare(

@@ -152,7 +152,7 @@ def _rows(path: str, column: str, hdu: int, fits: Any) -> tuple[list[dict[str, A
         return [{name.upper(): row[name] for name in names} for row in table], opened[hdu].header
 
 
-def read_psf(path: str, band: str, shape: tuple[int, int]) -> Psf:
+def read_psf(path: str, band: str, shape: tuple[int, int], offset: tuple[int, int] = (0, 0)) -> Psf:
     """Read a PSF from a file.
 
     Parameters
@@ -163,6 +163,8 @@ def read_psf(path: str, band: str, shape: tuple[int, int]) -> Psf:
         Band of the image.
     shape : tuple of int
         Rows and columns of the image; a model that depends on the place is taken in the middle.
+    offset : tuple of int
+        As of `read_psfield`.
 
     Raises
     ------
@@ -179,8 +181,8 @@ def read_psf(path: str, band: str, shape: tuple[int, int]) -> Psf:
     except (OSError, ValueError) as error:
         raise IngestError(f"{path}: cannot be read as a file of a PSF: {error}") from None
     if columns & {"PSF_MASK", "RROWS"}:
-        model = read_psfex(path) if "PSF_MASK" in columns else read_psfield(path, band)
-        return psf_of(model.stamp(shape[1] / 2, shape[0] / 2, _SIZE), path)
+        model = read_psfex(path) if "PSF_MASK" in columns else read_psfield(path, band, offset)
+        return psf_of(model.stamp((shape[1] - 1) / 2, (shape[0] - 1) / 2, _SIZE), path)
     image = open_image(path, layout="plain", band=band)
     if max(image.shape) > _LARGEST:
         raise IngestError(f"{path}: {image.shape} pixels are no stamp of a PSF (at most {_LARGEST} on a side)")

@@ -91,13 +91,22 @@ def _identifier(data: np.ndarray, name: str, what: str, optional: bool) -> np.nd
     return np.ma.MaskedArray(plain, masked) if np.any(masked) else plain
 
 
+def _numbers(native: Native, reference: str, kept: Field) -> np.ndarray:
+    try:
+        return numbers({reference: native}, reference)
+    except SurveyError as error:
+        # A name alone in `keep` means numbers.
+        column = "" if kept.name == reference else f"column: {reference}, "
+        raise SurveyError(f"{error}; to keep text, say keep: {{{kept.name}: {{{column}kind: str}}}}") from None
+
+
 def copied(native: Native, reference: str, kept: Field) -> np.ndarray:
     """A column that is only carried along, in the type and unit that were declared for it."""
     data = native.data
     if kept.kind in ("str", "id"):
         return texts(data) if kept.kind == "str" else _identifier(data, reference, kept.name, True)
     if data.dtype.kind in "SUOT":
-        data = numbers({reference: native}, reference)
+        data = _numbers(native, reference, kept)
     if kept.kind in ("f4", "f8"):
         values = np.ma.filled(data.astype(kept.kind), np.nan)
         return (

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field as Parameter
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from ..errors import ExpressionError, did_you_mean
 from ..expression import Expression
-from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field, by_name, flux_field, select
+from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field, by_name, flux_field
 from ..stage import Partition, Source
 from .generate import BLOCK, generate
+from .rows import bands_of_system, selected
 from .systems import SYSTEMS
 
 if TYPE_CHECKING:
@@ -102,16 +102,13 @@ class Synthetic(Source):
         # Without a valid system there is nothing to compare with; that error is reported already.
         if "system" not in info.data:
             return bands
-        _check_bands(bands, info.data["system"])
-        if len(set(bands)) < len(bands):
-            raise ValueError(f"a band is named twice in {list(bands)}")
-        return bands or SYSTEMS[info.data["system"]].bands
+        return bands_of_system(bands, info.data["system"]) or SYSTEMS[info.data["system"]].bands
 
     @field_validator("depth")
     @classmethod
     def _known_depths(cls, depth: dict[str, float], info: ValidationInfo) -> dict[str, float]:
         if "system" in info.data:
-            _check_bands(depth, info.data["system"])
+            bands_of_system(depth, info.data["system"])
         return depth
 
     @field_validator("classes")
@@ -130,9 +127,8 @@ class Synthetic(Source):
 
     @model_validator(mode="after")
     def _known_columns(self) -> Self:
-        known = {field.name for field in self._made()}
-        for name in sorted(Expression.parse(self.where).names - known) if self.where else ():
-            raise ExpressionError(f"unknown column {name!r}{did_you_mean(name, known)}")
+        if self.where:
+            Expression.parse(self.where).only(by_name(self._made()))
         return self
 
     @property
@@ -170,32 +166,10 @@ class Synthetic(Source):
     def read(self, partition: Partition, columns: Iterable[str]) -> QTable:
         """Make the rows of a partition.
 
-        Selections are made on plain arrays: a table that was indexed refers to itself, and its memory stays until the
-        garbage collector comes by.
-
         Raises
         ------
         ChunkError
             If a column is unknown.
         """
-        from astropy.table import QTable
-
-        from ..chunk import as_column
-
-        known = by_name(self.fields())
-        chosen = [field.name for field in select(columns, known.values(), self.name)]
-        condition = Expression.parse(self.where) if self.where else None
-        named = condition.names if condition else frozenset()
         start, stop = partition.payload["start"], partition.payload["stop"]
-        made = generate(self, start, stop, {*chosen, *named})
-        if condition:
-            rows = condition.select(made, stop - start)
-            made = {name: values[rows] for name, values in made.items()}
-        columns = {name: as_column(made[name], known[name]) for name in chosen}
-        return QTable(columns, meta={"rows_read": stop - start}, copy=False)
-
-
-def _check_bands(bands: Iterable[str], system: str) -> None:
-    for band in bands:
-        if band not in SYSTEMS[system].filters:
-            raise ValueError(f"{system} has no band {band!r}{did_you_mean(band, SYSTEMS[system].filters)}")
+        return selected(self, columns, stop - start, lambda names: generate(self, start, stop, names))

@@ -73,7 +73,9 @@ def density(system: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     }
 
 
-def populate(system: str, area: float, saturated: float | None, rng: np.random.Generator) -> Objects:
+def populate(
+    system: str, area: float, saturated: float | None, rng: np.random.Generator, star_density: float = 1.0
+) -> Objects:
     """Draw the objects of an area.
 
     Parameters
@@ -86,11 +88,14 @@ def populate(system: str, area: float, saturated: float | None, rng: np.random.G
         Reference magnitude of one more star, the last object: so that even a small field has a saturated one.
     rng : Generator
         Random numbers.
+    star_density : float
+        Stars, in units of their number near the Galactic poles.
     """
     grid, survey = load_grid(), SYSTEMS[system]
     columns = [grid.filters.index(name) for name in survey.filters.values()]
     reference = grid.filters.index(survey.filters[survey.reference])
     mags, counts = density(system)
+    counts["STAR"] *= star_density
     made = draws(reference, survey.bright, float(mags[-1]))
     numbers = {name: rng.poisson(area * np.trapezoid(counts[name], mags)) for name in CLASSES}
     mag = {name: made.magnitudes(name, rng.random(numbers[name])) for name in CLASSES}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import IngestError
 from ..export.atomic import replacing
 from ..images.image import NJY_ZERO_POINT, Image, Pixel
 
@@ -30,17 +31,28 @@ def image_hdus(image: Image, gain: float | None, cards: Cards = (), about: Cards
         Electrons per nJy.
     cards : iterable of (keyword, value, comment)
         Further cards of the image, and ``about`` of the primary HDU.
+
+    Raises
+    ------
+    IngestError
+        If a header does not hold its coordinates: a distortion in lookup tables.
     """
     from astropy.io import fits
 
+    wcs = image.wcs
+    if wcs is not None and any(t is not None for t in (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
+        raise IngestError(
+            f"{image.path or 'image'}: its coordinates have lookup tables of a distortion, which are not written; "
+            "resample the image, or fit SIP polynomials to them"
+        )
     primary = fits.PrimaryHDU()
     primary.header.extend([("ORIGIN", "astrokeras", ""), *about])
     hdus = fits.HDUList([primary])
-    wcs = image.wcs.to_header(relax=True) if image.wcs is not None else fits.Header()
+    header = wcs.to_header(relax=True) if wcs is not None else fits.Header()
     for name, data in (("SCI", image.data), ("ERR", image.sigma), ("MASK", image.mask.astype(np.uint8))):
         if data is None:
             continue
-        hdu = fits.ImageHDU(data, wcs.copy(), name=name)
+        hdu = fits.ImageHDU(data, header.copy(), name=name)
         if name != "MASK":
             hdu.header["BUNIT"] = "nJy"
         hdu.header.extend([*_facts(image, gain), *cards])

@@ -11,7 +11,9 @@ from pydantic import Field as Parameter
 
 from ..errors import IngestError
 from ..fields import Band
-from ..images.image import NJY_ZERO_POINT, Image
+from ..images.footprints import pixels_near
+from ..images.image import Image
+from ..images.sky_grid import positions
 from ..units import ab_to_njy
 from .mixture import Mixture, sersic
 from .render import Gaussians, draw, joined
@@ -98,7 +100,7 @@ def plan_sources(image: Image, given: Injection, repeat: int = 0) -> QTable:
         raise IngestError(
             f"{image.path or 'image'}: no room for a source with data {given.spacing:g} arcsec from the next"
         )
-    ra, dec = image.wcs.all_pix2world(x, y, 0)
+    ra, dec = positions(image.wcs, x, y)
     mag = rng.uniform(*given.magnitudes, n)
     radius = np.array(given.radii)[np.arange(n) % len(given.radii)]
     ratio = np.where(radius > 0, rng.uniform(*given.ratio, n), 1.0)
@@ -186,7 +188,7 @@ def inject(
     light = np.zeros(image.shape)
     noise = 1e-4 * flux.min() if image.sigma is None else 0.01 * float(np.nanmedian(image.sigma))
     draw(light, _seen(image, sources, flux, given, scale).convolved(psf), noise)
-    gain = electrons(image)
+    gain = image.electrons
     noisy = rng is not None and gain is not None
     added = rng.poisson(light * gain) / gain if noisy else light
     sigma = image.sigma
@@ -195,21 +197,15 @@ def inject(
     return replace(image, data=(image.data + added).astype(np.float32), sigma=sigma)
 
 
-def electrons(image: Image) -> float | None:
-    """Electrons per nJy, if the file tells."""
-    if not image.gain or image.zero_point is None:
-        return None
-    return image.gain * 10 ** (0.4 * (image.zero_point - NJY_ZERO_POINT))
-
-
 def _seen(image: Image, sources: QTable, flux: np.ndarray, given: Injection, scale: float) -> Gaussians:
     """Gaussians of sources in the pixels of an image, without PSF."""
     x, y, matrix = _jacobian(image, sources, scale)
+    near = np.isfinite(matrix).all(axis=(0, 1))
     radius, ratio = sources["r_half"].to_value("arcsec"), np.asarray(sources["axis_ratio"])
     angle = np.radians(sources["position_angle"].to_value("deg"))
     parts = []
     for index, share in ((1.0, 1 - given.bulge), (4.0, given.bulge)):
-        rows = np.flatnonzero((radius > 0) & (share > 0))
+        rows = np.flatnonzero(near & (radius > 0) & (share > 0))
         mixture = sersic(index)
         every, n = np.repeat(rows, len(mixture.weights)), len(rows)
         major = np.outer(radius[rows] ** 2, mixture.variances).ravel()
@@ -225,18 +221,18 @@ def _seen(image: Image, sources: QTable, flux: np.ndarray, given: Injection, sca
             cosine**2 * major + sine**2 * minor,
         )
         parts.append(sky.mapped(matrix[:, :, every], x[every], y[every]))
-    points = np.flatnonzero(radius == 0)
+    points = np.flatnonzero(near & (radius == 0))
     zero = np.zeros(len(points))
     parts.append(Gaussians(flux[points], x[points], y[points], zero, zero, zero))
     return joined(parts)
 
 
 def _jacobian(image: Image, sources: QTable, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels of sources, and the change of pixels per arcsec east and north there, shape (2, 2, n)."""
+    """Pixels of sources, and the change of pixels per arcsec east and north there, shape (2, 2, n); NaN far away."""
     ra, dec = sources["ra"].to_value("deg"), sources["dec"].to_value("deg")
     step = scale / 3600
-    x, y = image.wcs.all_world2pix(ra, dec, 0)
-    east = image.wcs.all_world2pix(ra + step / np.cos(np.radians(dec)), dec, 0)
-    north = image.wcs.all_world2pix(ra, dec + step, 0)
+    x, y = pixels_near(image.wcs, image.shape, ra, dec)
+    east = pixels_near(image.wcs, image.shape, ra + step / np.cos(np.radians(dec)), dec)
+    north = pixels_near(image.wcs, image.shape, ra, dec + step)
     matrix = np.array([[east[0] - x, north[0] - x], [east[1] - y, north[1] - y]]) / scale
     return x, y, matrix

@@ -14,7 +14,7 @@ from ..errors import IngestError
 from ..export.atomic import replacing
 from .completeness import completeness, limit, recovered
 from .image_hdus import image_hdus, write_hdus
-from .inject import Injection, electrons, inject, plan_sources
+from .inject import Injection, inject, plan_sources
 from .mixture import Mixture, fitted
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ..images.image import Image
     from ..images.reader import ImageFile
     from ..photometry.psf_model import Psf
+
+
+#: Pixels of the FWHM of a PSF, at most.
+_WIDEST = 200
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def run(job: Run) -> Report:
     notes = [
         f"{band}: the gain is not known; the sources have no noise of their own"
         for band, image in images.items()
-        if electrons(image) is None
+        if image.electrons is None
     ]
     before = _detected(job, images, psfs) if job.measure else None
     written, truths, found, rows = [], [], [], []
@@ -146,6 +150,10 @@ def _psf(image: Image, stated: float | str | Psf | None, options: Mapping[str, A
     if stated is None:
         return prepare(Held(image), options.get("box", 128), options.get("background", True)).psf
     fwhm = stated / (scale_of(image) or np.nan)
+    if not 0 < fwhm < _WIDEST:
+        raise IngestError(
+            f"{image.path or f'image of band {image.band}'}: a PSF of {stated:g} arcsec, {fwhm:g} pixels, is none"
+        )
     return Psf.moffat(fwhm, 3.0, int(np.ceil(6 * fwhm)), f"Moffat profile, FWHM {stated:g} arcsec")
 
 
@@ -179,7 +187,7 @@ def _write(job: Run, made: Mapping[str, Image], truth: QTable, k: int) -> list[P
         paths.append(job.out / f"{band}-injected-{k + 1}.fits")
         about = [("CREATOR", "astrokeras inject", "with simulated sources"), ("SEED", str(job.given.seed), "")]
         cards = [("INFILE", Path(image.path).name[:60], "image as it was")]
-        write_hdus(paths[-1], image_hdus(image, electrons(image), cards, about))
+        write_hdus(paths[-1], image_hdus(image, image.electrons, cards, about))
     paths.append(job.out / f"truth-{k + 1}.fits")
     write_hdus(paths[-1], fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(truth, name="INJECTED")]))
     return paths

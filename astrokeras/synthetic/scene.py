@@ -43,6 +43,7 @@ class Recipe(Protocol):
     system: str
     bands: tuple[str, ...]
     epochs: int
+    star_density: float
 
     @property
     def count(self) -> int:
@@ -115,7 +116,7 @@ class Scene:
         side = recipe.size + 2 * MARGIN
         area = (side * self.camera.pixel_scale / 3600) ** 2
         rng = self.stream(POPULATION)
-        self.objects: Objects = populate(recipe.system, area, self.camera.saturation - 0.7, rng)
+        self.objects: Objects = populate(recipe.system, area, self.camera.saturation - 0.7, rng, recipe.star_density)
         n = len(self.objects.kind)
         x, y = rng.uniform(-MARGIN - 0.5, recipe.size + MARGIN - 0.5, (2, n))
         # The star that saturates stands where it does not spoil half of a small field, off centre.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field as Parameter
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from ..errors import ExpressionError, did_you_mean
 from ..expression import Expression
-from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field, by_name, flux_field, select
+from ..fields import DEC, FLAGS, OBJECT_ID, RA, Band, Field, by_name, flux_field
 from ..stage import Partition, Source
 from .catalog import CLASS_TRUE, Z_SPEC
+from .rows import bands_of_system, selected
 from .systems import SYSTEMS
 
 if TYPE_CHECKING:
@@ -103,11 +103,13 @@ class Sky(Source):
     bands : tuple of str, optional
         Bands with images and fluxes; as for the source ``synthetic``.
     seed : int
-        Seed. An image depends on seed, size, system, transients and epochs, and on its own band and epoch.
+        Seed. An image depends on its own band and epoch, and on all else but ``bands``, ``path`` and ``where``.
     epochs : int
         Number of epochs.
     transients : int, optional
         Transients that appear in the second epoch; by default 3, 10, 30 or 80 by size, and none with one epoch.
+    star_density : float
+        Stars, in units of their number near the Galactic poles; at low latitudes there are several times more.
     where : str, optional
         Selection of rows.
 
@@ -130,6 +132,7 @@ class Sky(Source):
     seed: int = Parameter(default=0, ge=0, lt=2**63)
     epochs: int = Parameter(default=2, ge=1, le=20)
     transients: int | None = Parameter(default=None, ge=0, le=10000)
+    star_density: float = Parameter(default=1.0, ge=0, le=100)
 
     @field_validator("bands")
     @classmethod
@@ -137,21 +140,14 @@ class Sky(Source):
         # Without a valid system there is nothing to compare with; that error is reported already.
         if "system" not in info.data:
             return bands
-        known = SYSTEMS[info.data["system"]]
-        for band in bands:
-            if band not in known.filters:
-                raise ValueError(f"{info.data['system']} has no band {band!r}{did_you_mean(band, known.filters)}")
-        if len(set(bands)) < len(bands):
-            raise ValueError(f"a band is named twice in {list(bands)}")
-        return bands or known.bands
+        return bands_of_system(bands, info.data["system"]) or SYSTEMS[info.data["system"]].bands
 
     @model_validator(mode="after")
     def _transients_need_a_second_epoch(self) -> Self:
         if self.transients and self.epochs < 2:
             raise ValueError(f"{self.transients} transients need a second epoch; epochs is 1")
-        known = {field.name for field in self.fields()}
-        for name in sorted(Expression.parse(self.where).names - known) if self.where else ():
-            raise ExpressionError(f"unknown column {name!r}{did_you_mean(name, known)}")
+        if self.where:
+            Expression.parse(self.where).only(by_name(self.fields()))
         return self
 
     @property
@@ -211,23 +207,16 @@ class Sky(Source):
             If a column is unknown.
         """
         import numpy as np
-        from astropy.table import QTable
 
-        from ..chunk import as_column
         from .sky_files import read_truth
 
-        known = by_name(self.fields())
-        chosen = [field.name for field in select(columns, known.values(), self.name)]
-        condition = Expression.parse(self.where) if self.where else None
-        named = condition.names if condition else frozenset()
         start, stop = partition.payload["start"], partition.payload["stop"]
-        made = read_truth(self.truth, {*chosen, *named} - {"flags"}, start, stop)
-        made["flags"] = np.zeros(stop - start, np.int32)
-        if condition:
-            rows = condition.select(made, stop - start)
-            made = {name: values[rows] for name, values in made.items()}
-        columns = {name: as_column(made[name], known[name]) for name in chosen}
-        return QTable(columns, meta={"rows_read": stop - start}, copy=False)
+
+        def make(names: set[str]) -> dict[str, np.ndarray]:
+            made = read_truth(self.truth, names - {"flags"}, start, stop)
+            return made | {"flags": np.zeros(stop - start, np.int32)}
+
+        return selected(self, columns, stop - start, make)
 
 
 def simulate(directory: str | Path, **parameters: Any) -> Sky:
@@ -238,7 +227,7 @@ def simulate(directory: str | Path, **parameters: Any) -> Sky:
     directory : str or Path
         Where the files go.
     **parameters
-        Those of `Sky`: ``size``, ``system``, ``bands``, ``seed``, ``epochs``, ``transients``.
+        Those of `Sky`: ``size``, ``system``, ``bands``, ``seed``, ``epochs``, ``transients``, ``star_density``.
 
     Returns
     -------

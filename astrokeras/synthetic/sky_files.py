@@ -17,7 +17,7 @@ from ..images.image import Image, Pixel
 from .cameras import BETA
 from .image_hdus import image_hdus, write_hdus
 from .population import CLASSES
-from .scene import Recipe, Scene
+from .scene import CATALOG, Recipe, Scene
 from .shapes import type_names, whole_radius, winding_names
 from .systems import SYSTEMS
 
@@ -167,7 +167,7 @@ def objects_table(scene: Scene, sky: FieldOnDisk) -> QTable:
     n, galaxies = len(objects.kind), len(shapes.type)
     ra, dec = scene.wcs().all_pix2world(scene.x, scene.y, 0)
     columns = {"object_id": None, "ra": ra, "dec": dec}
-    rng = scene.stream(6)
+    rng = scene.stream(CATALOG)
     noise = rng.standard_normal((len(scene.bands), n))
     for band in sky.bands:
         k = scene.bands.index(band)

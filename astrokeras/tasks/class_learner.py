@@ -176,8 +176,9 @@ class ClassLearner(StampLearner):
         if self.recipe.class_sets is None:
             return {}
         if not len(held):
+            others = "" if self.looks else " or `cross_fit`"
             raise TrainingError(
-                "train: class_sets need rows to calibrate on; give `split: {calibrate: ...}` or `cross_fit`"
+                f"train: class_sets need rows to calibrate on; give `split: {{calibrate: ...}}`{others}"
             )
         return self._rule(outputs(model, held, "p_class"), held.target)
 

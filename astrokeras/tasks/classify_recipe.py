@@ -56,7 +56,7 @@ class ClassifyRecipe(Recipe):
     cross_fit : int
         Folds of the training rows, each predicted by one more network, and trees, that have not seen it: these
         predictions calibrate beside the rows ``calibrate``, as they do ``class_sets``. 0 leaves it to the rows
-        ``calibrate``; without any the probabilities stay as the loss and the pool give them.
+        ``calibrate``, as do networks on stamps; without any the probabilities stay as the loss and the pool give them.
     regions : int
         Probabilities of objects out of the domain go back to the class ratio of the training rows, at a rate that is
         found by leaving regions of the input space out of the training, one after the other: so many of them. 0 leaves
@@ -78,8 +78,14 @@ class ClassifyRecipe(Recipe):
     calibration: Literal["temperature", "vector"] = "temperature"
     class_sets: ClassSets | None = None
     trees: int = Parameter(default=48, ge=0, le=200)
-    cross_fit: Annotated[int, AfterValidator(fold_count)] = Parameter(default=0, ge=0, le=50)
+    cross_fit: Annotated[int, AfterValidator(fold_count)] = Parameter(default=5, ge=0, le=50)
     regions: int = Parameter(default=6, ge=0, le=64)
+
+    @property
+    def steps(self) -> int:
+        """See `Recipe.steps`; each region is learnt for half as long."""
+        rehearsals = self.regions * -(-self.epochs // 2) if self.method == "keras" and self.regions > 1 else 0
+        return super().steps + rehearsals
 
 
 def class_numbers(column: np.ndarray, classes: tuple[str, ...], target: str) -> tuple[np.ndarray, np.ndarray]:

@@ -100,7 +100,10 @@ def _without(
         )
     seed = (learner.recipe.seed + _SEED_STEP * (number + 1)) % 2**31
     alone = replace(learner, recipe=learner.recipe.model_copy(update={"members": 1, "seed": seed}))
-    alone.checked({**rows, "train": part})
+    try:
+        alone.checked({**rows, "train": part})
+    except TrainingError as error:
+        raise TrainingError(f"{error} without fold {number + 1} of cross_fit; 0 does without folds") from None
     notes = None if on_epoch is None else lambda note: on_epoch(f"fold {number + 1}/{learner.folds}, {note}")
     members, _ = fit_members(alone, part, rows["validate"], notes)
     return alone.finish(members, {**rows, "train": part, "calibrate": part.take(np.arange(0))})[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,14 +121,16 @@ def extrapolation(
     part = train.take(rng.permutation(len(train))[:ROWS])
     features = keras.Model(domain.input, domain.get_layer("features").output)
     sides = _sides(batched(features, part.tensors), regions)
-    recipe = learner.recipe.model_copy(update={"members": 1, "epochs": -(-learner.recipe.epochs // 2)})
+    few = {"members": 1, "epochs": -(-learner.recipe.epochs // 2), "cross_fit": 0}
+    recipe = learner.recipe.model_copy(update=few)
     rehearsing = replace(learner, recipe=recipe)
     found = []
-    for side in sides:
+    for number, side in enumerate(sides, 1):
         inside, outside = (part.take(np.flatnonzero(which)) for which in (~side, side))
         # A class that lives on one side only cannot be learnt without it.
         if np.bincount(inside.target.astype(int), minlength=classes).min() >= FEWEST // 20:
-            found.append(_rehearse(rehearsing, inside, outside, on_epoch))
+            notes = None if on_epoch is None else partial(_of_region, on_epoch, f"region {number}/{len(sides)}")
+            found.append(_rehearse(rehearsing, inside, outside, notes))
     empty = np.zeros((0, classes)), np.zeros(0), np.zeros(0, int), np.zeros((0, classes))
     return tuple(np.concatenate(arrays) for arrays in zip(empty, *found, strict=True))
 
@@ -143,6 +146,10 @@ def _sides(features: np.ndarray, number: int) -> list[np.ndarray]:
         low, high = np.quantile(along, (OUTER, 1 - OUTER))
         sides += [along < low, along > high]
     return sides[:number]
+
+
+def _of_region(on_epoch: Callable[[str], None], region: str, note: str) -> None:
+    on_epoch(f"{region}, {note}")
 
 
 def _rehearse(

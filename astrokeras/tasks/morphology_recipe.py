@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
+from pydantic import AfterValidator, model_validator
 from pydantic import Field as Parameter
-from pydantic import model_validator
 
 from .classify_recipe import ClassifyRecipe
+from .recipe import fold_count
 
 
 class MorphologyRecipe(ClassifyRecipe):
@@ -44,6 +45,7 @@ class MorphologyRecipe(ClassifyRecipe):
     epochs: int = Parameter(default=30, ge=1)
     patience: int = Parameter(default=20, ge=1)
     regions: int = Parameter(default=0, ge=0, le=0)
+    cross_fit: Annotated[int, AfterValidator(fold_count)] = Parameter(default=0, ge=0, le=50)
     auxiliary: tuple[str, ...] = ()
     auxiliary_weight: float = Parameter(default=1.0, ge=0)
     label_balance: float = Parameter(default=0.0, ge=0, le=1)
