@@ -140,12 +140,12 @@ def test_parameters_that_cannot_be(parameters, said):
 
 
 def test_rows_that_cannot_give_components(tmp_path):
-    with pytest.raises(TrainingError, match="4 components need as many .* 12 numbers and 3 training rows"):
+    with pytest.raises(TrainingError, match=r"4 components need as many .* 12 numbers and 3 training rows"):
         fitted(tmp_path, QTable({"pixels": vectors(3)}), vectors=["pixels"])
     flat = vectors()[:, :2] @ np.ones((2, 12), np.float32)
     with pytest.raises(TrainingError, match="fewer than 2 directions, in 1"):
         principal_components(_moments(flat), 2)
-    with pytest.raises(TrainingError, match="13 components need as many .* 12 numbers and 80 training rows"):
+    with pytest.raises(TrainingError, match=r"13 components need as many .* 12 numbers and 80 training rows"):
         fitted(tmp_path, QTable({"pixels": vectors()}), vectors=["pixels"], n=13)
     with pytest.raises(ChunkError, match="9000 numbers in a row; 8192 at most"):
         fitted(tmp_path, QTable({"pixels": np.zeros((3, 9000), "f4")}), vectors=["pixels"])
@@ -343,7 +343,7 @@ def test_a_support_vector_machine_learns_shapes_from_components(here, split):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("n: 3", "n: 40", "36 numbers in a row have no 40 components"),
+        ("n: 3", "n: 40", "36 numbers have no 40 components"),
         ("vectors: [pixels]", "vectors: [shape_true]", "has cells of shape (), needs (-1,)"),
         ("vectors: [pixels]", "vectors: [hog]", "reads 'hog', which nothing before it writes"),
         ("vectors: [pixels]", "vectors: [pixels], column: pixels", "'pixels' is an input"),

@@ -66,8 +66,8 @@ class Pca(Trainable):
     With several inputs, the components are those of all together. The sign of a component makes its largest element
     positive.
 
-    A row in which a number is missing has no components: NaN, and the flag ``MISSING_INPUT`` (with ``MASKED_PIXELS`` where
-    it is one of a stamp). It has no say in the fit.
+    A row in which a number is missing has no components: NaN, and the flag ``MISSING_INPUT`` (with ``MASKED_PIXELS``
+    where it is one of a stamp). It has no say in the fit.
 
     With ``folds``, training rows get the components of the fit without their fold. Models that are trained on them see,
     for each fold, all rows in the components of that one fit.
@@ -208,10 +208,8 @@ class Pca(Trainable):
         widths = [math.prod(field.shape) for field in fields if -1 not in field.shape]
         if card is None and len(widths) == len(self.input_names()):
             self.check_width(sum(widths))
-            message = (
-                f"{', '.join(self.input_names())}: {sum(widths)} numbers in a row have no {self.train.n} components"
-            )
-            require(self.train.n <= sum(widths), message)
+            names = ", ".join(self.input_names())
+            require(self.train.n <= sum(widths), f"{names}: {sum(widths)} numbers have no {self.train.n} components")
         return ()
 
     def check_width(self, width: int) -> None:
