@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 
-from .chunk import concatenate
 from .errors import StoreError, TrainingError
 from .identifiers import duplicates, id_hashes
-from .links import Link, load
+from .links import Link
 from .provenance import identity
 from .spec import Split
 from .split import Split as Assigned
 from .split import assign, divide, row_keys
 from .store import Store, beside, digest, made_once, receipt, sweep
 from .trainable import Trainable
+from .training_rows import Before, TrainingRows
 from .walk import needed
 
 
@@ -69,30 +69,33 @@ def train(
     digest_of: Callable[[str], str],
     on_epoch: Callable[[str], None],
     again: bool = False,
+    before: Before = lambda link: (),
 ) -> Fitted:
     """Split the rows by object and fit the stage on them, unless that was done before and is not to be done ``again``.
 
     With folds, models are fitted without each of them, and then one on all rows, which is the one that is saved.
+    ``before`` gives the fitted stages before this one: see `TrainingRows`.
 
     Raises
     ------
     TrainingError
         If the rows cannot give a model, or object ids repeat and no group says which rows are one object.
     """
-    table = concatenate([load(link, _columns(stage, split, link), final=True) for link in links])
-    part = _assigned(stage, table, split, "split" if links[0].split else None)
+    meta = {"split": _said(split) or {}, "where": links[0].source.where or "", "source": _source(links)}
+    rows = TrainingRows(stage, links, partial(_columns, stage, split), before, meta)
+    table, keys = rows.narrow() if stage.streams else (rows.table(), None)
+    part = _assigned(stage, table, split, "split" if links[0].split else None, keys)
     table["split"], table["group"] = part.part, part.group
-    table.meta.update(split=_said(split) or {}, where=links[0].source.where or "", source=_source(links))
+    table.meta.update(meta)
     if part.fold is not None:
         stage = stage.settled(table)
     key = digest(["train", identity(stage, digest_of), [link.digest for link in links], _said(split)])
     folds = []
     for k in range(0 if part.fold is None else split.folds):
-        rows = table[part.apart(k)]
-        rows.meta["split"] = {**table.meta["split"], "fold": k}
         told = partial(_told, on_epoch, f"fold {k + 1} of {split.folds}")
-        folds.append(_fitted(store.model(digest([key, "fold", k])), stage, rows, told, again))
-    fitted = _fitted(store.model(key), stage, table, on_epoch, again)
+        fit = partial(_fit, rows, table, part, k, told)
+        folds.append(_fitted(store.model(digest([key, "fold", k])), stage, fit, again))
+    fitted = _fitted(store.model(key), stage, partial(_fit, rows, table, part, None, on_epoch), again)
     if stage.save is not None:
         publish(Path(fitted.model), Path(stage.save))
     moved = _spread(store, key, part, links)
@@ -103,15 +106,36 @@ def train(
     return Fitted(fitted.with_folds(folds), moved, found, sizes)
 
 
-def _fitted(
-    directory: Path, stage: Trainable, table: QTable, on_epoch: Callable[[str], None], again: bool
-) -> Trainable:
+def _fit(
+    rows: TrainingRows,
+    table: QTable,
+    part: Assigned,
+    k: int | None,
+    on_epoch: Callable[[str], None],
+    stage: Trainable,
+    directory: Path,
+) -> None:
+    """Fit a stage on the rows that are not in fold k, or on all (None); ``table`` holds them all."""
+    chosen = np.ones(len(part.part), bool) if k is None else part.apart(k)
+    meta = rows.meta if k is None else {**rows.meta, "split": {**rows.meta["split"], "fold": k}}
+    if stage.streams:
+        stage.fit_parts(replace(rows, meta=meta).parts(part, chosen, k), directory, on_epoch)
+        return
+    if rows.redone():
+        table = rows.table(k)
+        table["split"], table["group"] = part.part, part.group
+    table = table if k is None else table[chosen]
+    table.meta.update(meta)
+    stage.fit(table, directory, on_epoch)
+
+
+def _fitted(directory: Path, stage: Trainable, fit: Callable[[Trainable, Path], None], again: bool) -> Trainable:
     """The stage with the model that is in a directory; it is made there first, if it is not yet."""
     if again:
         shutil.rmtree(directory, ignore_errors=True)
 
     def make(new: Path) -> dict[str, Any]:
-        stage.fit(table, new / "model", on_epoch)
+        fit(stage, new / "model")
         return {"stage": stage.name}
 
     made_once(directory, make)
@@ -139,9 +163,12 @@ def _columns(stage: Trainable, split: Split | None, link: Link) -> list[str]:
     return ["object_id", "flags", *(f.name for f in needed(stage)), *keys, *own]
 
 
-def _assigned(stage: Trainable, table: QTable, split: Split | None, divided: str | None) -> Assigned:
+def _assigned(
+    stage: Trainable, table: QTable, split: Split | None, divided: str | None, inputs: np.ndarray | None = None
+) -> Assigned:
     """Split by object: equal photometry is one object, and what the group column says; and the folds, if there are any.
 
+    ``inputs`` are the keys of the photometry (and of other inputs), where the table does not have these.
     An earlier training has ``divided`` the rows already, in that column: an object tested there is tested here, and
     folds stay what they are.
     """
@@ -157,10 +184,11 @@ def _assigned(stage: Trainable, table: QTable, split: Split | None, divided: str
     group = {} if told is None else {"group": row_keys([np.asarray(table[told])])}
     # Unique ids join nothing; they name the object for the draw.
     names = {} if repeats else {"object_id": row_keys([ids.view(np.int64)])}
-    inputs = [np.asarray(table[f.name]) for f in stage.reads() if f.name in table.colnames]
+    if inputs is None:
+        inputs = row_keys([np.asarray(table[f.name]) for f in stage.reads() if f.name in table.colnames])
     said = divided or split.by or "split"
     fixed = np.asarray(table[said]) if said in table.colnames else None
-    keys = {**names, **group, "photometry": row_keys(inputs)}
+    keys = {**names, **group, "photometry": inputs}
     part = assign(keys, split.fractions, split.seed, fixed)
     if divided:
         # What could not be used there is not used here: it may be an object that is tested.

@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     guess.add_argument("--hdu", help="number or name of the HDU, of a FITS file with several tables")
     _simulation(command("simulate", "write a simulated field: images in several bands and epochs, and the truth"))
     _injection(command("inject", "put simulated sources into images; measure completeness and bias of fluxes"))
+    _report(command("report", "write the page of a report about products that exist; runs no pipeline"))
     send = command("send", "send a table to TOPCAT, Aladin or another program on this desktop (SAMP)")
     send.add_argument("file", help="VOTable or FITS table")
     send.add_argument("--to", metavar="PROGRAM", help="name of the program (default: all that take such tables)")
@@ -158,6 +159,27 @@ def _injection(parser: argparse.ArgumentParser) -> None:
         help="FWHM in arcsec, or an image of the PSF (default: made of the image's stars); may be repeated",
     )  # fmt: skip
     parser.add_argument("--layout", help="layout of the images (default: found by their headers)")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("products", nargs="+", metavar="PRODUCT", help="VOTable, Parquet or FITS; with equal columns")
+    parser.add_argument("--out", default="report.html", metavar="FILE", help="the page (default: %(default)s)")
+    parser.add_argument("--title", help="heading (default: name of the pipeline that made the products)")
+    parser.add_argument(
+        "--truth", action="append", default=[], metavar="ESTIMATE=COLUMN",
+        help="column with the truth of an estimate (default: z_spec, class_true); may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--stamps", metavar="COLUMN", help="column with stamps (default: stamp, if it is there)")
+    parser.add_argument(
+        "--image", action="append", default=[], dest="images", metavar="FILE",
+        help="image of the field; up to three, from blue to red",
+    )  # fmt: skip
+    parser.add_argument("--sample", type=int, default=20_000, help="rows in pictures and scores (default: %(default)s)")
+    parser.add_argument("--gallery", type=int, default=12, help="objects in each gallery (default: %(default)s)")
+    parser.add_argument("--where", metavar="CONDITION", help="rows to look at")
+    parser.add_argument(
+        "--all-rows", action="store_true", help="score all rows of products without `split`: no model has seen them"
+    )
 
 
 def _listing(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from . import registry
 from .errors import ModelError
 from .field_commands import inject, simulate
 from .part_help import first_line, show_part
+from .product_commands import report
 from .spec import load
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 #: Commands that live elsewhere.
-__all__ = ["inject", "simulate"]
+__all__ = ["inject", "report", "simulate"]
 
 # Types and paths hold square brackets, which are no markup.
 OUT = Console(soft_wrap=True, highlight=False, markup=False)

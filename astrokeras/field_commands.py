@@ -41,12 +41,12 @@ def inject(options: Namespace) -> int:
         **{name: getattr(options, name) for name in ("number", "bulge", "spacing", "seed")},
         magnitudes=_numbers(options.magnitudes, "--magnitudes"),
         radii=_numbers(options.radii, "--radii"),
-        colors={band: _number(value, "--colors") for band, value in _pairs(options.colors.split(","), "--colors")},
+        colors={band: _number(value, "--colors") for band, value in pairs(options.colors.split(","), "--colors")},
     )
     if options.repeats < 1:
         raise AstrokerasError(f"--repeats: needs 1 or more, got {options.repeats}")
     images = _images(options)
-    images["psf"] |= {band: _width_or_file(value) for band, value in _pairs(options.psf, "--psf")}
+    images["psf"] |= {band: _width_or_file(value) for band, value in pairs(options.psf, "--psf")}
     report = run(Run(out=Path(options.out), given=given, repeats=options.repeats, measure=options.measure, **images))
     for note in report.notes:
         OUT.print(f"note: {note}")
@@ -76,13 +76,13 @@ def _images(options: Namespace) -> dict[str, Any]:
     return {"files": files, "psf": source.read_psfs(files), "options": settings, "detect": source.detect}
 
 
-def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
-    """``BAND=VALUE`` as pairs."""
-    pairs = [text.partition("=") for text in texts if text.strip()]
-    for band, equals, value in pairs:
-        if not (band.strip() and equals and value.strip()):
-            raise AstrokerasError(f"{option}: needs BAND=VALUE, got {band + equals + value!r}")
-    return [(band.strip(), value.strip()) for band, _, value in pairs]
+def pairs(texts: list[str], option: str, form: str = "BAND=VALUE") -> list[tuple[str, str]]:
+    """Texts of a form such as ``BAND=VALUE`` as pairs."""
+    parts = [text.partition("=") for text in texts if text.strip()]
+    for name, equals, value in parts:
+        if not (name.strip() and equals and value.strip()):
+            raise AstrokerasError(f"{option}: needs {form}, got {name + equals + value!r}")
+    return [(name.strip(), value.strip()) for name, _, value in parts]
 
 
 def _number(text: str, option: str) -> float:

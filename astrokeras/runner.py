@@ -260,7 +260,7 @@ class Run:
         for group in groups:
             members = [link for link in links if self._bound(link) in group]
             try:
-                fitted = self._fit(i, stages[group[0]][i], members, group)
+                fitted = self._fit(i, stages, members, group)
             except RunError as error:
                 self._settle(Outcome(None, error=error))
                 continue
@@ -269,8 +269,9 @@ class Run:
                 stages[b][i] = fitted.stage
         return sorted(moved, key=lambda link: link.number)
 
-    def _fit(self, i: int, stage: Any, links: list[Link], group: Sequence[int]) -> barrier.Fitted:
-        plan, recipe = self.plan, stage.train
+    def _fit(self, i: int, stages: list[list[Stage]], links: list[Link], group: Sequence[int]) -> barrier.Fitted:
+        plan, stage = self.plan, stages[group[0]][i]
+        recipe = stage.train
         place = f"{self._place(i)}: {self._name(i)}"
         lost = sum(len(plan.partitions[b]) for b in group) - len(links)
         if lost or any(plan.bounds[b].field in plan.failed for b in group):
@@ -279,8 +280,9 @@ class Run:
         total = getattr(recipe, "steps", 1) * models
         with self.reporter.step(f"train {self._name(i)}", total) as step, Told(place):
             fitted = barrier.train(
-                self.store, stage, links, plan.pipeline.split, self.files, step.advance, self._again(i)
-            )
+                self.store, stage, links, plan.pipeline.split, self.files, step.advance, self._again(i),
+                lambda link: stages[self._bound(link)][:i],
+            )  # fmt: skip
         said = ", ".join(f"{n} {name}" for name, n in fitted.counts.items())
         if fitted.folds:
             said += f"; {len(fitted.folds)} folds of {min(fitted.folds)} to {max(fitted.folds)} rows"

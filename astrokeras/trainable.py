@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import PrivateAttr
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 class Trainable(Stage):
     """A stage with a model, which a ``train:`` block makes and ``model:`` names."""
+
+    #: Whether its columns are coordinates, which mean nothing beside those of another model: with folds, what is
+    #: trained on them sees, for each fold, all rows in the coordinates of one model.
+    basis: ClassVar[bool] = False
+    #: Whether it is fitted on one partition after the other (`fit_parts`), for rows that memory does not hold at once.
+    streams: ClassVar[bool] = False
 
     model: str | None = None
     save: str | None = None
@@ -61,6 +67,12 @@ class Trainable(Stage):
         """Fit on a table and return a **new** stage which uses the model saved in ``directory``."""
         raise NotImplementedError
 
+    def fit_parts(
+        self, parts: Iterable[Table], directory: str | Path, on_epoch: Callable[[str], None] | None = None
+    ) -> Self:
+        """As `fit`, on tables that come one after the other, once; needed where ``streams``."""
+        raise NotImplementedError
+
     def settled(self, dataset: Table) -> Self:
         """Stage with all settled that decides which columns its models write (a grid of redshifts, the classes).
 
@@ -86,6 +98,10 @@ class Trainable(Stage):
             raise TrainingError(f"{self.name}: the models of the folds do not write the same columns")
         stage._folds = stages
         return stage
+
+    def of_fold(self, k: int | None) -> Trainable:
+        """Stage with the model of fold k for all rows, or with that of all folds (None)."""
+        return self.with_folds(()) if k is None else self._folds[k]
 
     def needs(self) -> tuple[Field, ...]:
         """See `Stage.needs`; and the fold of each row, where there are models of folds."""

@@ -111,7 +111,10 @@ def stages(small_model, table, tmp_path_factory):
         "hog": [Hog(size=48), Hog(size=(48, 48), bands=("r",), orientations=8)],
         "magnitudes": [Magnitudes(bands=("u", "z"))],
         "morphology": [small_morphology(table, tmp_path_factory.mktemp("morphology") / "m")],
-        "pca": [Pca(vectors=("noise_stamp_pixels",), train={"n": 3}).fit(table, path.parent / "pca")],
+        "pca": [
+            Pca(vectors=("noise_stamp_pixels",), train={"n": 3}).fit(table, path.parent / "pca"),
+            Pca(stamps="noise_stamp", train={"n": 4, "whiten": True}).fit(table, path.parent / "stamp_pca"),
+        ],
         "photoz": [PhotoZ.from_pretrained(small_model), PhotoZ.from_pretrained(small_model, pdf=False, batch=7)],
         "pixels": [StampPixels(size=48, bands=("g", "r"), block=3)],
         "shapes": [Shapes(bands=("r",))],

@@ -35,8 +35,8 @@ LAYERS = (
     {"stage", "trainable", "store", "models"},
     {"targets", "walk", "plan", "ingest", "exposures", "features", "tasks", "export", "synthetic"},
     {"provenance", "progress", "file_digests", "links", "tallies", "work", "testing"},
-    {"runner", "barrier", "chains", "outputs"},
-    {"cli", "commands", "field_commands", "part_help", "pipeline"},
+    {"runner", "barrier", "chains", "outputs", "training_rows"},
+    {"cli", "commands", "field_commands", "product_commands", "part_help", "pipeline"},
     {"__init__", "__main__"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

@@ -52,7 +52,10 @@ def training_plots(directory: str | Path, out: str | Path, format: Format = "png
     from ..models.kernels import first_kernels
 
     directory, out = Path(directory), Path(out)
-    names, kernels = first_kernels(load(directory))
+    bundle = load(directory)
+    if bundle.card.method == "pca":
+        raise ModelError(f"{directory}: principal components have no training to draw")
+    names, kernels = first_kernels(bundle)
     figures = {"kernels": kernel_figure(Figure(), names, kernels)}
     report = read_evaluation(directory)
     histories, found = read_diagnostics(directory, HISTORY), read_diagnostics(directory)

@@ -49,9 +49,10 @@ class _Column:
 
 
 class VOTableStream(TableFile):
-    """A VOTable with one table of fixed-length records in base64."""
+    """A VOTable with one table of fixed-length records in base64; ``document`` is what surrounds them."""
 
     kind = "VOTable"
+    document: Any = None
 
     def __init__(self, path: str, serialisation: str, table: Any, begin: int, end: int):
         super().__init__(path, [f.name or f.ID for f in table.fields], f"table {table.name or table.ID or ''}".strip())
@@ -147,7 +148,7 @@ def stream_of(path: str, table: int | str | None) -> VOTableStream | None:
     if not all(_is_fixed(f) for f in found.fields):
         return None
     opened = VOTableStream(path, opening[1].decode(), found, opening.end(), size - len(tail) + close)
-    opened.truncated = truncated
+    opened.truncated, opened.document = truncated, document
     return opened
 
 

@@ -18,12 +18,12 @@ _log = logging.getLogger(__name__)
 
 
 class VOTableFile(TableFile):
-    """A table of a VOTable, held in memory: the format has no way to read a part of it."""
+    """A table of a VOTable, held in memory with its document: the format has no way to read a part of it."""
 
     kind = "VOTable"
 
     def __init__(self, path: str, options: TableOptions):
-        document = parsed(path)
+        self.document = document = parsed(path)
         self.truncated = refuse_service_error(path, document)
         self._table = chosen_table(path, document, options.table)
         names = [f.name or f.ID for f in self._table.fields]

@@ -1,12 +1,12 @@
 """A saved model: the directory with ``model.keras``, ``card.json`` and ``golden.npz``.
 
-A model of scikit-learn has ``encoder.keras`` and ``model.skops`` instead of ``model.keras``. Saving is atomic, loading
-is safe: the card is read, the files inspected and their digest compared before Keras or scikit-learn sees them.
+A model of scikit-learn has ``encoder.keras`` and ``model.skops`` instead of ``model.keras``, principal components have
+``projection.npz``. Saving is atomic, loading is safe: the card is read, the files inspected and their digest compared
+before Keras or scikit-learn sees them.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -24,8 +24,9 @@ from .card import Card, created
 from .card_file import CARD, read_card, write_card
 from .classical import Classical
 from .estimator_file import ESTIMATOR, written_with
-from .files import NETWORK, digest_of, read_classical, read_keras, uncompiled, write_model
+from .files import NETWORK, digest_of, largest_tensor, read_classical, read_keras, uncompiled, write_model
 from .inspect import inspect
+from .projection import PROJECTION, Projection, read_projection
 
 if TYPE_CHECKING:
     import keras
@@ -42,14 +43,14 @@ class Bundle:
     ----------
     directory : Path
         Where it lies.
-    model : keras.Model or Classical
+    model : keras.Model, Classical or Projection
         Uncompiled.
     card : Card
         Its card; ``card.digest`` is the digest of the model.
     """
 
     directory: Path
-    model: keras.Model | Classical
+    model: keras.Model | Classical | Projection
     card: Card
 
 
@@ -80,7 +81,7 @@ class Report:
 
 def save(
     directory: str | Path,
-    model: keras.Model | Classical,
+    model: keras.Model | Classical | Projection,
     card: Card,
     golden_inputs: Mapping[str, np.ndarray],
     overwrite: bool = False,
@@ -91,7 +92,7 @@ def save(
     ----------
     directory : str or Path
         Made, its parents too.
-    model : keras.Model or Classical
+    model : keras.Model, Classical or Projection
         Saved without optimizer and loss.
     card : Card
         ``digest`` and, if empty, ``created`` are filled in.
@@ -167,7 +168,7 @@ def inspected(directory: str | Path) -> Card:
     folder, path = _place(directory)
     card = read_card(folder)
     if card.method != "keras":
-        path = folder / ESTIMATOR
+        path = folder / (PROJECTION if card.method == "pca" else ESTIMATOR)
     found = inspect(path).digest if card.method == "keras" else digest_of(folder, card)
     if found != card.digest:
         raise ModelError(
@@ -196,6 +197,8 @@ def load(directory: str | Path) -> Bundle:
     """
     card = inspected(directory)
     folder, path = _place(directory)
+    if card.method == "pca":
+        return Bundle(Path(directory), read_projection(folder, card), card)
     model = read_keras(path) if card.method == "keras" else read_classical(folder)
     _fits(model, card, str(path if card.method == "keras" else folder / ESTIMATOR))
     if largest_tensor(model) > MAX_ELEMENTS:
@@ -219,20 +222,6 @@ def _same_as_then(bundle: Bundle, folder: Path) -> None:
             f"{folder / ESTIMATOR}: was made with scikit-learn {made or 'unknown'} and gives something else with "
             f"{here} (largest difference {report.max_difference:.2g}); install that version, or train again"
         )
-
-
-def largest_tensor(model: keras.Model | Classical) -> int:
-    """Elements per object of the largest tensor between the layers of a model."""
-    import keras
-
-    if isinstance(model, Classical):
-        return max([largest_tensor(model.encoder), *map(math.prod, model.output_shapes().values())])
-    sizes = []
-    for operation in getattr(model, "operations", model.layers):
-        if isinstance(operation, keras.Model):
-            sizes.append(largest_tensor(operation))
-        sizes += [math.prod(tensor.shape[1:]) for tensor in keras.tree.flatten(operation.output)]
-    return max(sizes)
 
 
 def model_digest(model: keras.Model) -> str:
@@ -266,7 +255,9 @@ def _replay(bundle: Bundle, folder: Path) -> Report:
     return Report(bundle.directory, bundle.card, rows, worst, bool(ok))
 
 
-def _run(model: keras.Model | Classical, inputs: Mapping[str, np.ndarray], card: Card) -> dict[str, np.ndarray]:
+def _run(model: keras.Model | Classical | Projection, inputs: Mapping[str, np.ndarray], card: Card) -> golden.Arrays:
+    if isinstance(model, Projection):
+        return model(inputs)
     import keras
 
     return {
@@ -279,8 +270,10 @@ def named_outputs(outputs: object, card: Card) -> dict[str, object]:
     return dict(outputs) if isinstance(outputs, Mapping) else {card.outputs[0].name: outputs}
 
 
-def _fits(model: keras.Model | Classical, card: Card, where: str) -> None:
+def _fits(model: keras.Model | Classical | Projection, card: Card, where: str) -> None:
     """Check names and widths of the graph's inputs and outputs against the card."""
+    if isinstance(model, Projection):
+        return
     classical = isinstance(model, Classical)
     taken = {tensor.name: tuple(tensor.shape[1:]) for tensor in (model.encoder if classical else model).inputs}
     wanted = card.tensors

@@ -14,7 +14,7 @@ from .. import dates
 from ..errors import ModelError, did_you_mean
 from ..fields import FACTS, Band, Field, by_name, flux_field
 from .calibration import Calibration
-from .card_parts import ClassSetRule, Grid, Metric, Morphology, Part, Training
+from .card_parts import ClassSetRule, Components, Grid, Metric, Morphology, Part, Training
 
 #: Output of a graph: distance to the training rows.
 DOMAIN_SCORE = Field(
@@ -57,9 +57,10 @@ class Card(Part):
     name, version : str
         ``boss-photoz``, ``1.0.0``.
     task : str
-        What `astrokeras.models.columns.decode` makes of the outputs: ``photoz``, ``classify`` or ``morphology``.
+        What `astrokeras.models.columns.decode` makes of the outputs: ``photoz``, ``classify`` or ``morphology``; or
+        ``pca``, whose output is a column.
     method : str
-        ``keras`` for a network, else the name of a method of scikit-learn.
+        ``keras`` for a network, ``pca`` for a projection, else the name of a method of scikit-learn.
     description, licence, created : str
         For people; the date is ISO and obeys SOURCE_DATE_EPOCH.
     bands : tuple of str
@@ -83,6 +84,8 @@ class Card(Part):
         Classes in the order of the output ``p_class``.
     morphology : Morphology, optional
         What a morphology model tells.
+    components : Components, optional
+        What principal components hold.
     class_fractions : tuple of float
         Share of each class among the training rows, to which the probabilities refer.
     label_balance : float
@@ -106,9 +109,9 @@ class Card(Part):
     format: Literal[1] = 1
     name: Name
     version: Version
-    task: Literal["photoz", "classify", "morphology"]
+    task: Literal["photoz", "classify", "morphology", "pca"]
     method: Literal[
-        "keras", "random_forest", "hist_gradient_boosting", "svm_rbf", "gaussian_process", "knn", "linear"
+        "keras", "random_forest", "hist_gradient_boosting", "svm_rbf", "gaussian_process", "knn", "linear", "pca"
     ] = "keras"
     description: str = ""
     licence: str = ""
@@ -126,6 +129,7 @@ class Card(Part):
     label_balance: float = 0.0
     class_sets: ClassSetRule | None = None
     morphology: Morphology | None = None
+    components: Components | None = None
     calibration: Calibration | None = None
     domain: dict[str, tuple[float, float]] = Parameter(default={})
     training: Training = Training()
@@ -154,6 +158,10 @@ class Card(Part):
             raise ValueError("a photoz model needs a grid")
         if self.task == "morphology" and self.morphology is None:
             raise ValueError("a morphology model needs `morphology`: what it tells")
+        if len({self.task == "pca", self.method == "pca", self.components is not None}) > 1:
+            raise ValueError("a model of the task pca has the method pca, and `components`; no other has")
+        if self.task == "pca" and (self.bands or len(self.outputs) != 1 or len(self.outputs[0].shape) != 1):
+            raise ValueError("a pca takes no bands and gives one vector")
         if self.tells_classes and len(set(self.classes)) < 2:
             raise ValueError(f"a {self.task} model of classes needs two or more of them, got {list(self.classes)}")
         return self

@@ -103,6 +103,22 @@ class Training(Part):
     weighting: dict[str, JsonValue] = {}
 
 
+class Components(Part):
+    """What principal components were fitted, and what they hold.
+
+    Parameters
+    ----------
+    whiten, scale : bool
+        Whether they are divided by their standard deviations, and whether the numbers were before.
+    explained_variance_ratio : tuple of float
+        Share of the variance of the training rows that each component explains.
+    """
+
+    whiten: bool = False
+    scale: bool = False
+    explained_variance_ratio: tuple[float, ...] = ()
+
+
 class Question(Part):
     """A question of a decision tree, as Galaxy Zoo asks them.
 

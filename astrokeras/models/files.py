@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from .classical import CALIBRATION, DECISIONS, DENSITY, Classical
 from .estimator_file import ESTIMATOR, read_estimator, write_estimator
 from .estimator_inspect import inspect_estimator
 from .inspect import inspect
+from .projection import Projection, read_projection, write_projection
 
 if TYPE_CHECKING:
     import keras
@@ -26,10 +28,13 @@ def digest_of(folder: Path, card: Card) -> str:
     Raises
     ------
     ModelError, UnsafeModelError
-        See `astrokeras.models.inspect.inspect` and `astrokeras.models.estimator_inspect.inspect_estimator`.
+        See `astrokeras.models.inspect.inspect`, `astrokeras.models.estimator_inspect.inspect_estimator` and
+        `astrokeras.models.projection.read_projection`.
     """
     if card.method == "keras":
         return inspect(folder / NETWORK).digest
+    if card.method == "pca":
+        return read_projection(folder, card).digest
     both = f"{inspect(folder / ENCODER).digest} {inspect_estimator(folder / ESTIMATOR).digest}"
     return hashlib.sha256(both.encode()).hexdigest()
 
@@ -73,13 +78,30 @@ def read_classical(folder: Path) -> Classical:
     return Classical(encoder, estimator, content)
 
 
-def write_model(folder: Path, model: keras.Model | Classical) -> None:
+def write_model(folder: Path, model: keras.Model | Classical | Projection) -> None:
     """Write the files of a model, without optimizer and loss."""
+    if isinstance(model, Projection):
+        return write_projection(folder, model)
     if isinstance(model, Classical):
         model.encoder.save(folder / ENCODER)
         write_estimator(folder / ESTIMATOR, {"estimator": model.estimator, **model.arrays})
     else:
         uncompiled(model).save(folder / NETWORK)
+    return None
+
+
+def largest_tensor(model: keras.Model | Classical) -> int:
+    """Elements per object of the largest tensor between the layers of a model."""
+    import keras
+
+    if isinstance(model, Classical):
+        return max([largest_tensor(model.encoder), *map(math.prod, model.output_shapes().values())])
+    sizes = []
+    for operation in getattr(model, "operations", model.layers):
+        if isinstance(operation, keras.Model):
+            sizes.append(largest_tensor(operation))
+        sizes += [math.prod(tensor.shape[1:]) for tensor in keras.tree.flatten(operation.output)]
+    return max(sizes)
 
 
 def uncompiled(model: keras.Model) -> keras.Model:

@@ -28,6 +28,7 @@ def summary(card: Card) -> list[tuple[str, str]]:
         "stamps": _stamp(card.stamp),
         "further inputs": ", ".join(card.extras),
         "redshift grid": f"{card.grid.z_min:g} to {card.grid.z_max:g}, {card.grid.n} nodes" if card.grid else "",
+        "components": _components(card),
         "trained on": _pairs(training.source),
         "rows": _pairs(training.counts),
         "selection": training.where,
@@ -42,6 +43,14 @@ def summary(card: Card) -> list[tuple[str, str]]:
         "digest": card.digest,
     }
     return [(name, text) for name, text in facts.items() if text]
+
+
+def _components(card: Card) -> str:
+    if card.components is None:
+        return ""
+    ratios = card.components.explained_variance_ratio
+    first = ", ".join(f"{ratio:.1%}" for ratio in ratios[:8]) + (", ..." if len(ratios) > 8 else "")
+    return f"{len(ratios)}, with {sum(ratios):.1%} of the variance ({first})"
 
 
 def _stamp(field: Field | None) -> str:
