@@ -39,7 +39,7 @@ def inject(options: Namespace) -> int:
     given = made(
         Injection,
         **{name: getattr(options, name) for name in ("number", "bulge", "spacing", "seed")},
-        magnitudes=_numbers(options.magnitudes, "--magnitudes"),
+        magnitudes=_two(options.magnitudes, "--magnitudes"),
         radii=_numbers(options.radii, "--radii"),
         colors={band: _number(value, "--colors") for band, value in pairs(options.colors.split(","), "--colors")},
     )
@@ -94,6 +94,13 @@ def _number(text: str, option: str) -> float:
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:
     return tuple(_number(part, option) for part in text.split(","))
+
+
+def _two(text: str, option: str) -> tuple[float, ...]:
+    found = _numbers(text, option)
+    if len(found) != 2:
+        raise AstrokerasError(f"{option}: needs two numbers, LOW,HIGH, got {text!r}")
+    return found
 
 
 def _width_or_file(text: str) -> float | str:

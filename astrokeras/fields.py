@@ -98,7 +98,8 @@ FOLD = Field(
 def flux_field(band: str, measure: str = "", **facts) -> Field:
     """Field of a flux, ``flux_g`` or with a measure ``flux_psf_g``; ``facts`` are further Field attributes."""
     prefix = f"flux_{measure}_" if measure else "flux_"
-    what = {"": "Flux", "err": "Error of the flux"}.get(measure, f"Flux ({measure.removeprefix('err_')})")
+    kind = measure.removeprefix("err").lstrip("_")
+    what = ("Error of the flux" if measure.startswith("err") else "Flux") + (f" ({kind})" if kind else "")
     ucd = "stat.error;phot.flux.density" if measure.startswith("err") else "phot.flux.density"
     return Field(name=f"{prefix}{band}", unit="nJy", description=f"{what} in band {band}", ucd=ucd, **facts)
 

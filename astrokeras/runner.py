@@ -156,15 +156,15 @@ class Run:
 
     def _segment(self, segment: Segment, links: list[Link], stages: list[list[Stage]]) -> list[Link]:
         tasks, moved = self._tasks(segment, links, stages)
-        names = " → ".join(self._name(i) for i in segment.stages) or "read"
+        # The source works in the first segment, and may be what takes the time.
+        first = [self.plan.bounds[0].source.name] if segment is self.plan.segments[0] else []
+        names = " → ".join([*first, *(self._name(i) for i in segment.stages)])
         done = len(links) - len(tasks)
         self.reporter.say(f"{names}: {len(links)} partitions" + (f", {done} already done" if done else ""))
         times, failed = self._map(names, tasks)
         kept = [link for link in moved if link.number not in failed]
         self._count(names, kept, len(tasks), times)
-        self._judge(
-            {i + 1 for i in segment.stages} | ({0} if segment is self.plan.segments[0] else set()), kept, stages
-        )
+        self._judge({i + 1 for i in segment.stages} | ({0} if first else set()), kept, stages)
         return kept
 
     def _judge(self, places: set[int], links: list[Link], stages: list[list[Stage]]) -> None:

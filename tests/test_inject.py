@@ -271,6 +271,12 @@ def test_command_measures_completeness(field, tmp_path, capsys):
     assert light == pytest.approx(ab_to_njy(truth["mag"].value).sum(), rel=0.05)
     limits = json.loads((tmp_path / "completeness.json").read_text())["limits"]["mag"]["50%"]["0"]
     assert 21 < limits < 23.5
+    # A second injection leaves nothing of the first that could be taken for its own.
+    assert main(["inject", str(field.image("r")), "--out", str(tmp_path), "--number", "500", "--spacing", "40"]) == 0
+    placed = len(QTable.read(tmp_path / "truth-1.fits", hdu="INJECTED"))
+    assert 0 < placed < 500
+    assert f"note: {placed} of 500 sources have room, 40 arcsec from each other" in capsys.readouterr().out
+    assert not list(tmp_path.glob("completeness.*"))
 
 
 def test_images_of_a_pipeline_with_its_settings(field, tmp_path, monkeypatch, capsys):
@@ -295,6 +301,7 @@ def test_images_of_a_pipeline_with_its_settings(field, tmp_path, monkeypatch, ca
         (["--colors", "g=1"], "no image of band 'g'"),
         (["--colors", "1"], "needs BAND=VALUE"),
         (["--magnitudes", "a,b"], "--magnitudes: needs a number, got 'a'"),
+        (["--magnitudes", "25"], "--magnitudes: needs two numbers, LOW,HIGH, got '25'"),
         (["--repeats", "0"], "--repeats: needs 1"),
         (["--psf", "r=-1"], "a PSF of -1 arcsec, -2.5"),
         (["--psf", "r=nan"], "a PSF of nan arcsec"),

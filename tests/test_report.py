@@ -266,6 +266,26 @@ def test_stored_columns_keep_their_rows():
     assert rows["id"].tolist() == ["b", "c"]
 
 
+def test_images_of_other_pixels_come_onto_those_of_the_first_one(tmp_path):
+    y, x = np.indices((60, 80))
+    places = {"g": (30.0, 20.0), "r": (33.0, 18.0), "i": (30.0, 20.0)}
+    images = []
+    for band, (right, up) in places.items():
+        wcs = scenes.grid((60, 80))
+        wcs.wcs.crpix += [right - 30, up - 20]
+        light = 500 * np.exp(-((x - right) ** 2 + (y - up) ** 2) / 8)
+        images.append(scenes.image(light + np.random.default_rng(5).normal(size=x.shape), band, wcs))
+    images[1].data[:, :6] = np.nan
+    scenes.write(images, tmp_path)
+    picture, *_ = field_picture([str(tmp_path / f"{band}.fits") for band in places], {"score": np.zeros(0)})
+    assert picture.shape == (60, 80, 3)
+    for channel in range(3):
+        weight = picture[14:27, 24:37, channel].astype(float)
+        weight -= weight.min()
+        middle = [np.sum(weight * grid[14:27, 24:37]) / weight.sum() for grid in (x, y)]
+        np.testing.assert_allclose(middle, [30, 20], atol=0.4)
+
+
 def test_objects_lie_at_their_places_on_the_picture_in_whatever_frame_it_is(tmp_path):
     wcs = scenes.galactic((40, 50))
     scenes.write([scenes.image(np.random.default_rng(0).normal(size=(40, 50)), "r", wcs)], tmp_path)

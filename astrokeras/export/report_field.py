@@ -20,7 +20,8 @@ def field_picture(paths: Sequence[str], rows: Pick) -> tuple[np.ndarray, np.ndar
     Parameters
     ----------
     paths : sequence of str
-        One image, or two or three by rising wavelength, on about the same pixels; the first one places the objects.
+        One image, or two or three by rising wavelength. The first one is the grid; the others come onto it by their
+        coordinates, and pixel on pixel without any.
     rows : dict
         Columns ``ra`` and ``dec`` (deg) of the objects.
 
@@ -40,14 +41,28 @@ def field_picture(paths: Sequence[str], rows: Pick) -> tuple[np.ndarray, np.ndar
     from ..images.reader import open_image
 
     files = [open_image(path) for path in paths]
-    height, width = (min(file.shape[axis] for file in files) for axis in (0, 1))
-    step = max(1, -(-max(height, width) // LARGEST))
-    cube = np.stack([_shrunk(file, height // step, width // step, step) for file in files], axis=-1)
-    picture = colours(cube)
+    step = max(1, -(-max(files[0].shape) // LARGEST))
+    small = [_shrunk(file, file.shape[0] // step, file.shape[1] // step, step) for file in files]
+    picture = colours(np.stack([small[0], *(_onto(files, k, small, step) for k in range(1, len(files)))], axis=-1))
     x = y = np.full(len(rows["score"]), np.nan)
     if files[0].wcs is not None and "ra" in rows:
         x, y = pixels_near(files[0].wcs, files[0].shape, floats(rows["ra"]), floats(rows["dec"]))
     return picture, (x + 0.5) / step - 0.5, (y + 0.5) / step - 0.5
+
+
+def _onto(files, k: int, small: Sequence[np.ndarray], step: int) -> np.ndarray:
+    """Picture of image k on the pixels of the first one, linearly between its own; NaN beyond it."""
+    from scipy.ndimage import map_coordinates
+
+    from ..images.footprints import pixels_near
+    from ..images.sky_grid import positions
+
+    y, x = np.indices(small[0].shape, dtype=float)
+    if files[0].wcs is not None and files[k].wcs is not None:
+        ra, dec = positions(files[0].wcs, ((x + 0.5) * step - 0.5).ravel(), ((y + 0.5) * step - 0.5).ravel())
+        places = pixels_near(files[k].wcs, files[k].shape, ra, dec)
+        x, y = ((np.nan_to_num(place, nan=-9.0 * step) + 0.5).reshape(x.shape) / step - 0.5 for place in places)
+    return map_coordinates(small[k], [y, x], order=1, cval=np.nan)
 
 
 def _shrunk(file, height: int, width: int, step: int) -> np.ndarray:

@@ -109,6 +109,7 @@ def run(job: Run) -> Report:
         for band, image in images.items()
         if image.electrons is None
     ]
+    _clear(job)
     before = _detected(job, images, psfs) if job.measure else None
     written, truths, found, rows = [], [], [], []
     for k in range(job.repeats):
@@ -125,7 +126,19 @@ def run(job: Run) -> Report:
     if before is not None:
         tables = _tables(truths, found, np.concatenate(rows))
         written += _write_report(job, tables)
-    return Report(tuple(written), sum(map(len, truths)), tables, tuple(notes))
+    asked, placed = job.given.number * job.repeats, sum(map(len, truths))
+    if placed < asked:
+        notes.append(
+            f"{placed} of {asked} sources have room, {job.given.spacing:g} arcsec from each other; see `spacing`"
+        )
+    return Report(tuple(written), placed, tables, tuple(notes))
+
+
+def _clear(job: Run) -> None:
+    """Remove truth and scores that an earlier injection left there: they would be taken for those of this one."""
+    for pattern in ("truth-*.fits", "completeness.fits", "completeness.json"):
+        for path in job.out.glob(pattern):
+            path.unlink()
 
 
 def _check(job: Run, images: Mapping[str, Image]) -> None:
