@@ -234,11 +234,14 @@ def _close(
 
 
 def _warnings(rows: int, flags: dict[str, int]) -> list[str]:
-    """What a product says of itself: too many objects unlike those the model was trained on."""
-    outside = flags.get(Flag.OUT_OF_DOMAIN.name, 0)
-    if not rows or outside <= MOST_OUT_OF_DOMAIN * rows:
-        return []
-    return [
-        f"{outside / rows:.0%} of {rows} rows are OUT_OF_DOMAIN, where 1 % is expected: "
-        "this field is not like the training set of the model, and what is said of its errors does not hold"
-    ]
+    """What a product says of itself: too many objects unlike those the model was trained on, or none on an image."""
+    said = []
+    outside, nowhere = (flags.get(flag.name, 0) for flag in (Flag.OUT_OF_DOMAIN, Flag.NO_IMAGE))
+    if outside > MOST_OUT_OF_DOMAIN * rows:
+        said.append(
+            f"{outside / rows:.0%} of {rows} rows are OUT_OF_DOMAIN, where 1 % is expected: "
+            "this field is not like the training set of the model, and what is said of its errors does not hold"
+        )
+    if rows and nowhere == rows:
+        said.append(f"all {rows} rows have NO_IMAGE in a band: do the images cover this part of the sky?")
+    return said

@@ -387,6 +387,23 @@ def test_a_pipeline_over_fields(tmp_path):
     assert np.nanmax(run()["stamp"], axis=(1, 2, 3)).tolist() == [1.0, 1.0, 7.0, 7.0]
 
 
+def test_images_of_another_sky_are_told(tmp_path, capsys):
+    write(tmp_path / "im-g.fits", tan(), np.ones(SHAPE))
+    table = objects(tan(), [30.0, 60.0], [40.0, 3.0])
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        f"astrokeras: 1\nname: cut\nsource:\n  catalog: {{files: '{tmp_path}/cat.ecsv', survey: {SURVEY}}}\nstages:\n"
+        f"  - cutouts: {{images: '{tmp_path}/im-{{band}}.fits', bands: [g], size: 9 pix}}\n"
+        f"outputs:\n  - fits: {{path: '{tmp_path}/out.fits'}}\n"
+    )
+    said = "all 2 rows have NO_IMAGE in a band: do the images cover this part of the sky?"
+    for moved in (0.0, 5.0):
+        rows = QTable({"object_id": table["object_id"], "ra": table["ra"] + moved * u.deg, "dec": table["dec"]})
+        rows.write(tmp_path / "cat.ecsv", overwrite=True)
+        Pipeline.read(file).run(work=tmp_path / "work")
+        assert (said in capsys.readouterr().err) == (moved > 0)
+
+
 def test_wide_rows_make_small_partitions(tmp_path):
     file = tmp_path / "p.yaml"
     text = (
