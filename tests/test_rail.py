@@ -262,7 +262,7 @@ def test_the_page_shows_what_runs(training, targets, small_model, tmp_path, monk
     page = (ROOT / "docs" / "neighbours.rst").read_text(encoding="utf-8")
     for block in (block for block in code_blocks(page, "python") if "rail" in block):
         block = block.replace('{"seed": 1}', str({**RECIPE, "epochs": 1})).replace(
-            "models/lsst-photoz", str(small_model)
+            "products/lsst-photoz", str(small_model)
         )
         exec(compile(block, "neighbours.rst", "exec"), {})
     assert "250 [" in capsys.readouterr().out
